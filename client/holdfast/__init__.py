@@ -1,0 +1,1 @@
+"""Holdfast's client: the SDK and the `hold` command."""

@@ -1,0 +1,309 @@
+"""What is known of sessions, commands and events: plain values that a store can keep.
+
+Rules
+- Everything here is a frozen value of JSON-compatible fields. Nothing here acts.
+- Times are whole microseconds since the epoch, UTC (`_us`). Deadlines are CLOCK_MONOTONIC
+  seconds and mean nothing without the `boot_id` beside them.
+- `Spec` is what the caller asked for and never changes. What the machine makes of it (a path,
+  numbers of users, an environment) is worked out at each spawn, in `launch.py`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, field, fields
+from enum import StrEnum
+from typing import Any
+
+__all__ = [
+    "By",
+    "Cause",
+    "Event",
+    "Outcome",
+    "OutcomeKind",
+    "OutputSpec",
+    "Receipt",
+    "ReceiptState",
+    "SessionRecord",
+    "Size",
+    "Spec",
+    "State",
+    "Timeouts",
+    "Token",
+    "Tombstone",
+    "Verb",
+]
+
+CAPACITY_BYTES = 16 * 1024 * 1024
+
+
+class State(StrEnum):
+    """Where a session is in its life. Users see `draining` as `stopping`."""
+
+    STARTING = "starting"
+    RUNNING = "running"
+    STOPPING = "stopping"
+    DRAINING = "draining"
+    EXITED = "exited"
+    LOST = "lost"
+
+    @property
+    def ended(self) -> bool:
+        """Whether the outcome is committed and no child of this generation is left to wait for."""
+        return self in (State.EXITED, State.LOST)
+
+    @property
+    def shown(self) -> str:
+        """The word users see."""
+        return "stopping" if self is State.DRAINING else self.value
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """A terminal's size in character cells, each 1 to 65535."""
+
+    rows: int = 24
+    cols: int = 80
+
+
+@dataclass(frozen=True, slots=True)
+class OutputSpec:
+    """How much output is kept (bytes) and what happens when that is full: `drop` or `block`."""
+
+    capacity: int = CAPACITY_BYTES
+    on_full: str = "drop"
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """Seconds after which the daemon ends the session; None is never."""
+
+    run: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spec:
+    """What the caller asked for; two requests are the same when their specs are equal.
+
+    `command` is argv, a string (only together with `shell`), or None for an interactive shell.
+    `stdin` is `null` or `pipe`, `stdout` `pipe` or `ignore`, `stderr` those or `combined`.
+    `leftovers` says what happens to processes that outlive the leader: `kill` or `keep`.
+    """
+
+    name: str | None = None
+    command: tuple[str, ...] | str | None = None
+    shell: str | None = None
+    machine: str = "local"
+    cwd: str | None = None
+    user: str | None = None
+    group: str | None = None
+    env: Mapping[str, str] = field(default_factory=dict)
+    tty: bool = False
+    size: Size | None = None
+    stdin: str = "null"
+    stdout: str = "pipe"
+    stderr: str = "pipe"
+    output: OutputSpec = OutputSpec()
+    timeouts: Timeouts = Timeouts()
+    stop_signal: str = "SIGTERM"
+    stop_grace: float = 10.0
+    leftovers: str = "kill"
+
+    def canonical(self) -> dict[str, Any]:
+        """Return the fields that differ from their defaults, as JSON-compatible values."""
+        return _without_defaults(self)
+
+    def digest(self) -> str:
+        """Return the SHA-256 (hex) of the canonical JSON, by which specs are compared."""
+        text = json.dumps(self.canonical(), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+class OutcomeKind(StrEnum):
+    """The closed set of ways in which a generation ends."""
+
+    SPAWN_FAILED = "spawn_failed"
+    LOST = "lost"
+    TIMED_OUT = "timed_out"
+    KILLED = "killed"
+    SIGNALED = "signaled"
+    EXITED = "exited"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a generation ended. `detail` holds the fields of that kind (contract, "Outcome").
+
+    `exit_code` is the kernel's status, 128+n for signal n; None only for `lost`, and 127 or 126
+    for a program that could not be executed.
+    """
+
+    kind: OutcomeKind
+    exit_code: int | None
+    signal: str | None
+    message: str
+    detail: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class By:
+    """Who sent a request. `via` is `http`, `websocket`, `timer` or `daemon`."""
+
+    token: str | None = None
+    user: str | None = None
+    client: str | None = None
+    via: str = "http"
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """What began the end of this generation, kept so that the outcome can name it.
+
+    `kind` is `stop`, `kill`, `timeout` or `signal`; `delivered` holds the signal numbers that
+    were delivered to this generation in its name.
+    """
+
+    kind: str
+    command_id: str | None
+    by: By
+    delivered: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionRecord:
+    """All that is durable about one session: one row, replaced as a whole.
+
+    `keeper_id`, `boot_id` say where the child of this generation lives; `containment` is enough
+    to kill its tree when keeper and daemon were both replaced. `output_*` are true once the
+    outcome is committed; before that the log's files are.
+    """
+
+    id: str
+    spec: Spec
+    spec_hash: str
+    kind: str
+    node: str
+    created_by: str
+    created_at_us: int
+    name: str | None = None
+    labels: Mapping[str, str] = field(default_factory=dict)
+    base_env: Mapping[str, str] = field(default_factory=dict)
+    state: State = State.STARTING
+    desired: str = "running"
+    generation: int = 1
+    generation_offset: int = 0
+    boot_id: str = ""
+    keeper_id: str = ""
+    pid: int | None = None
+    containment: Mapping[str, Any] | None = None
+    started_at_us: int | None = None
+    ended_at_us: int | None = None
+    last_output_at_us: int | None = None
+    deadline_s: float | None = None
+    run_timeout_s: float | None = None
+    on_full: str = "drop"
+    size: Size | None = None
+    input_closed: bool = False
+    output_oldest: int = 0
+    output_next: int = 0
+    output_complete: bool = False
+    cause: Cause | None = None
+    restart_by: str | None = None
+    restarts: int = 0
+    outcome: Outcome | None = None
+    survivors: tuple[int, ...] = ()
+
+
+class Verb(StrEnum):
+    """The control requests that leave a receipt."""
+
+    STOP = "stop"
+    KILL = "kill"
+    SIGNAL = "signal"
+    RESTART = "restart"
+    RESIZE = "resize"
+    TIMEOUT = "timeout"
+
+
+class ReceiptState(StrEnum):
+    """How far a control request is."""
+
+    ACCEPTED = "accepted"
+    DONE = "done"
+    FAILED = "failed"
+    EXPIRED = "expired"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Receipt:
+    """One control request and what became of it. `args` are the verb's own fields."""
+
+    command_id: str
+    verb: Verb
+    session: str
+    generation: int
+    by: By
+    at_us: int
+    args: Mapping[str, Any] = field(default_factory=dict)
+    reason: str | None = None
+    state: ReceiptState = ReceiptState.ACCEPTED
+    effect: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """One entry of the node's event log; `id` counts up by one without holes."""
+
+    id: int
+    time_us: int
+    type: str
+    node: str
+    session: str | None = None
+    name: str | None = None
+    labels: Mapping[str, str] = field(default_factory=dict)
+    generation: int | None = None
+    data: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Tombstone:
+    """What stays of a pruned session so that its ID never starts twice."""
+
+    id: str
+    spec_hash: str
+    outcome: str
+    exit_code: int | None
+    ended_at_us: int
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """A credential at rest: the SHA-256 (hex) of the secret, never the secret."""
+
+    accessor: str
+    secret_hash: str
+    name: str
+    created_at_us: int
+
+
+def _without_defaults(value: Any) -> dict[str, Any]:
+    """Return a dataclass as a dict of the fields that are not at their defaults, recursively."""
+    kept: dict[str, Any] = {}
+    for item in fields(value):
+        current = getattr(value, item.name)
+        factory = item.default_factory
+        default = item.default if factory is MISSING else factory()
+        if current == default:
+            continue
+        kept[item.name] = _plain(current)
+    return kept
+
+
+def _plain(value: Any) -> Any:
+    if hasattr(value, "__dataclass_fields__"):
+        return _without_defaults(value)
+    if isinstance(value, Mapping):
+        return {key: _plain(inner) for key, inner in value.items()}
+    return list(value) if isinstance(value, tuple) else value
