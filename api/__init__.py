@@ -1,0 +1,1 @@
+"""The daemon: settings, composition, HTTP, WebSocket and who may do what."""
