@@ -22,7 +22,7 @@ check: $(INSTALLED) ## lint, format, types, imports
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: $(INSTALLED) cc ## floor, ours, ratio and machine for each workload
+bench: cc $(INSTALLED) ## floor, ours, ratio and machine for each workload
 	$(BIN)/python -m bench
 
 fuzz: $(INSTALLED) ## the soak tests: kills at random instants, by the thousand
