@@ -1,0 +1,1 @@
+"""The `hold` command: one file per command in `commands/`, what they share beside this file."""
