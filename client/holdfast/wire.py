@@ -74,27 +74,27 @@ class Answer(Struct, frozen=True):
     """Base of all that the server sends; clients ignore fields they do not know."""
 
 
-class TerminalSize(Request, kw_only=True):
+class TerminalSize(Request, frozen=True, kw_only=True):
     """A terminal's size in character cells."""
 
     rows: Cells
     cols: Cells
 
 
-class OutputOptions(Request, kw_only=True):
+class OutputOptions(Request, frozen=True, kw_only=True):
     """How much output is kept and what happens when that is full."""
 
     capacity: Annotated[int, Meta(ge=512 * 1024, le=1 << 40)] = 16 * 1024 * 1024
     on_full: OnFull = "drop"
 
 
-class TimeoutOptions(Request, kw_only=True):
+class TimeoutOptions(Request, frozen=True, kw_only=True):
     """Seconds until the daemon ends the session; null is never."""
 
     run: Seconds | None = None
 
 
-class SpecFields(Request, kw_only=True):
+class SpecFields(Request, frozen=True, kw_only=True):
     """What a caller may say of a command, on whichever route it starts."""
 
     id: Id | None = None
@@ -116,7 +116,7 @@ class SpecFields(Request, kw_only=True):
     stop_grace: Annotated[float, Meta(ge=0, le=86400)] = 10.0
 
 
-class SessionRequest(SpecFields, kw_only=True):
+class SessionRequest(SpecFields, frozen=True, kw_only=True):
     """The body of `POST /v1/sessions`: a spec, and how to treat one that is there already."""
 
     machine: str = "local"
@@ -127,7 +127,7 @@ class SessionRequest(SpecFields, kw_only=True):
     replace: bool = False
 
 
-class ExecRequest(SpecFields, kw_only=True):
+class ExecRequest(SpecFields, frozen=True, kw_only=True):
     """The body of `POST /machines/{id}/exec`: run a command and wait for its end."""
 
     cmd: list[str] | str | None = None
@@ -140,14 +140,14 @@ class ExecRequest(SpecFields, kw_only=True):
     encoding: Literal["text", "base64"] = "text"
 
 
-class Omitted(Answer, kw_only=True):
+class Omitted(Answer, frozen=True, kw_only=True):
     """A range of offsets that an answer left out: `from_` inclusive, `to` exclusive."""
 
     from_: int = msgspec.field(name="from")
     to: int
 
 
-class ExecResult(Answer, kw_only=True):
+class ExecResult(Answer, frozen=True, kw_only=True):
     """What became of an exec; also for exits other than 0."""
 
     exit_code: int | None
@@ -161,14 +161,14 @@ class ExecResult(Answer, kw_only=True):
     duration: float
 
 
-class SessionPatch(Request, kw_only=True):
+class SessionPatch(Request, frozen=True, kw_only=True):
     """The body of `PATCH /v1/sessions/{id}`; a null name takes the name away."""
 
     name: Id | None | UnsetType = UNSET
     labels: Labels | UnsetType = UNSET
 
 
-class OutputView(Answer, kw_only=True):
+class OutputView(Answer, frozen=True, kw_only=True):
     """Where a session's output stands; offsets count bytes from 0 over all generations."""
 
     oldest: int
@@ -180,7 +180,7 @@ class OutputView(Answer, kw_only=True):
     bytes_on_disk: int
 
 
-class InputView(Answer, kw_only=True):
+class InputView(Answer, frozen=True, kw_only=True):
     """Where a session's input stands: accepted up to `next`, taken by the pipe to `delivered`."""
 
     next: int
@@ -189,7 +189,7 @@ class InputView(Answer, kw_only=True):
     wanted: bool | None = None
 
 
-class PortView(Answer, kw_only=True):
+class PortView(Answer, frozen=True, kw_only=True):
     """A listening socket of the session's own process tree."""
 
     port: int
@@ -198,7 +198,7 @@ class PortView(Answer, kw_only=True):
     since: datetime | None = None
 
 
-class Attachment(Answer, kw_only=True):
+class Attachment(Answer, frozen=True, kw_only=True):
     """One client that is attached."""
 
     client: str
@@ -208,7 +208,7 @@ class Attachment(Answer, kw_only=True):
     via: str = "websocket"
 
 
-class SessionView(Answer, kw_only=True):
+class SessionView(Answer, frozen=True, kw_only=True):
     """A session as users see it. `usage` and `ports` are only in the answer for a single one."""
 
     id: str
@@ -251,14 +251,14 @@ class SessionView(Answer, kw_only=True):
     usage: dict[str, Any] | UnsetType = UNSET
 
 
-class SessionCreated(Answer, kw_only=True):
+class SessionCreated(Answer, frozen=True, kw_only=True):
     """The answer of `POST /v1/sessions`: `created` is false for one that was there already."""
 
     session: SessionView
     created: bool
 
 
-class SessionPage(Answer, kw_only=True):
+class SessionPage(Answer, frozen=True, kw_only=True):
     """A page of the list; `event_cursor` is where to follow events without missing one."""
 
     items: list[SessionView]
@@ -267,7 +267,7 @@ class SessionPage(Answer, kw_only=True):
     as_of: datetime
 
 
-class CommandBody(Request, kw_only=True):
+class CommandBody(Request, frozen=True, kw_only=True):
     """What every control request may carry."""
 
     generation: Annotated[int, Meta(ge=1)] | None = None
@@ -276,44 +276,44 @@ class CommandBody(Request, kw_only=True):
     wait: bool = True
 
 
-class StopRequest(CommandBody, kw_only=True):
+class StopRequest(CommandBody, frozen=True, kw_only=True):
     """Ask the tree to end, and kill it after `grace` seconds."""
 
     signal: str | int | None = None
     grace: Annotated[float, Meta(ge=0, le=86400)] | None = None
 
 
-class KillRequest(CommandBody, kw_only=True):
+class KillRequest(CommandBody, frozen=True, kw_only=True):
     """SIGKILL the whole tree."""
 
 
-class SignalRequest(CommandBody, kw_only=True):
+class SignalRequest(CommandBody, frozen=True, kw_only=True):
     """Send one signal."""
 
     signal: str | int = "SIGTERM"
     target: Literal["leader", "group", "tree"] = "leader"
 
 
-class RestartRequest(CommandBody, kw_only=True):
+class RestartRequest(CommandBody, frozen=True, kw_only=True):
     """Stop the child, if there is one, and start the next generation."""
 
     base_env: dict[str, str] | UnsetType = UNSET
 
 
-class ResizeRequest(CommandBody, kw_only=True):
+class ResizeRequest(CommandBody, frozen=True, kw_only=True):
     """Set the terminal's size."""
 
     rows: Cells
     cols: Cells
 
 
-class TimeoutRequest(CommandBody, kw_only=True):
+class TimeoutRequest(CommandBody, frozen=True, kw_only=True):
     """Set (seconds from now) or clear (null) a timeout."""
 
     run: Seconds | None | UnsetType = UNSET
 
 
-class ReceiptView(Answer, kw_only=True):
+class ReceiptView(Answer, frozen=True, kw_only=True):
     """One control request and what became of it."""
 
     command_id: str
@@ -327,7 +327,7 @@ class ReceiptView(Answer, kw_only=True):
     effect: dict[str, Any]
 
 
-class Condition(Request, kw_only=True):
+class Condition(Request, frozen=True, kw_only=True):
     """One thing to wait for; exactly one of `log`, `port`, `idle` is set."""
 
     log: str | None = None
@@ -336,7 +336,7 @@ class Condition(Request, kw_only=True):
     idle: Seconds | None = None
 
 
-class WaitRequest(Request, kw_only=True):
+class WaitRequest(Request, frozen=True, kw_only=True):
     """The body of `/wait`: the first condition that holds answers."""
 
     for_: list[Condition | Literal["exit", "ended", "change"]] = msgspec.field(name="for")
@@ -345,7 +345,7 @@ class WaitRequest(Request, kw_only=True):
     timeout: Annotated[float, Meta(ge=0, le=50)] = 30.0
 
 
-class WaitResult(Answer, kw_only=True):
+class WaitResult(Answer, frozen=True, kw_only=True):
     """`met` is the index of the condition that held, null when none did."""
 
     met: int | None
@@ -355,7 +355,7 @@ class WaitResult(Answer, kw_only=True):
     next_offset: int
 
 
-class EventView(Answer, kw_only=True):
+class EventView(Answer, frozen=True, kw_only=True):
     """One entry of the node's event log."""
 
     id: int
@@ -369,7 +369,7 @@ class EventView(Answer, kw_only=True):
     data: dict[str, Any]
 
 
-class NodeView(Answer, kw_only=True):
+class NodeView(Answer, frozen=True, kw_only=True):
     """What a node says of itself."""
 
     id: str
@@ -387,13 +387,13 @@ class NodeView(Answer, kw_only=True):
     limits: dict[str, int]
 
 
-class TokenRequest(Request, kw_only=True):
+class TokenRequest(Request, frozen=True, kw_only=True):
     """The body of `POST /v1/tokens`."""
 
     name: Annotated[str, Meta(min_length=1, max_length=64)]
 
 
-class TokenCreated(Answer, kw_only=True):
+class TokenCreated(Answer, frozen=True, kw_only=True):
     """A new token; `token` is shown this once."""
 
     accessor: str
@@ -401,7 +401,7 @@ class TokenCreated(Answer, kw_only=True):
     token: str
 
 
-class ErrorBody(Answer, kw_only=True):
+class ErrorBody(Answer, frozen=True, kw_only=True):
     """`code` is stable, `message` is for people, `details` for programs."""
 
     code: str
@@ -409,7 +409,7 @@ class ErrorBody(Answer, kw_only=True):
     details: dict[str, Any] = {}
 
 
-class ErrorAnswer(Answer, kw_only=True):
+class ErrorAnswer(Answer, frozen=True, kw_only=True):
     """The body of every answer of status 400 and above."""
 
     error: ErrorBody

@@ -1,0 +1,111 @@
+"""Where the daemon is, and with which credential.
+
+Rules
+- An explicit argument wins over the environment, the environment over the default.
+- The default is the unix socket in the state directory: `$HOLDFAST_RUNTIME_DIR/holdfast.sock`, else
+  `$HOLDFAST_STATE_DIR/run/holdfast.sock`, else `$XDG_STATE_HOME/holdfast/run/holdfast.sock`.
+- A token from the environment goes to TCP addresses only: the unix socket knows its peer.
+- The token is in no `repr`, no message and no URL.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from holdfast.errors import BadRequest
+
+__all__ = ["Address", "local_socket", "resolve"]
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """A daemon's address. With `socket` the host in `base_url` is only there for the Host header.
+
+    `base_url` has no slash at its end. `cacert` is a file of certificates to trust for https.
+    """
+
+    base_url: str
+    socket: Path | None = None
+    token: str | None = field(default=None, repr=False)
+    cacert: str | None = None
+
+    @property
+    def shown(self) -> str:
+        """The address as people write it."""
+        return f"unix://{self.socket}" if self.socket else self.base_url
+
+    @property
+    def websocket_url(self) -> str:
+        """The base URL with the WebSocket scheme of the same security."""
+        return "ws" + self.base_url.removeprefix("http")
+
+    @property
+    def uses_proxy(self) -> bool:
+        """Whether the proxies of the environment may stand between: never for this machine."""
+        host = urlsplit(self.base_url).hostname or ""
+        return self.socket is None and not _is_loopback(host)
+
+    def headers(self) -> dict[str, str]:
+        """The headers that every request carries."""
+        return {"Authorization": f"Bearer {self.token}"} if self.token else {}
+
+
+def local_socket(environ: Mapping[str, str] = os.environ) -> Path:
+    """Return the path of this user's own daemon socket, whether or not it is there."""
+    if runtime := environ.get("HOLDFAST_RUNTIME_DIR"):
+        return Path(runtime) / "holdfast.sock"
+    if state := environ.get("HOLDFAST_STATE_DIR"):
+        return Path(state) / "run" / "holdfast.sock"
+    home = (
+        environ.get("XDG_STATE_HOME") or Path(environ.get("HOME") or Path.home()) / ".local/state"
+    )
+    return Path(home) / "holdfast" / "run" / "holdfast.sock"
+
+
+def resolve(
+    url: str | None = None,
+    token: str | None = None,
+    *,
+    cacert: str | None = None,
+    environ: Mapping[str, str] = os.environ,
+) -> Address:
+    """Work out the address from arguments and environment.
+
+    Raises `BadRequest` for a URL of another form and for a token file that cannot be read.
+    """
+    url = url or environ.get("HOLDFAST_URL")
+    if not url:
+        return Address("http://localhost", local_socket(environ), token, cacert)
+    parts = urlsplit(url)
+    if parts.scheme == "unix" and not parts.netloc and parts.path:
+        return Address("http://localhost", Path(unquote(parts.path)), token, cacert)
+    if parts.scheme in ("http", "https") and parts.hostname and not parts.username:
+        found = token or _token_of(environ)
+        return Address(f"{parts.scheme}://{parts.netloc}", None, found, cacert)
+    raise BadRequest(f"{url!r} is not an address: unix:///path, http://host:port or https://host")
+
+
+def _token_of(environ: Mapping[str, str]) -> str | None:
+    if token := environ.get("HOLDFAST_TOKEN"):
+        return token
+    path = environ.get("HOLDFAST_TOKEN_FILE")
+    if not path:
+        return None
+    try:
+        return Path(path).read_text().strip() or None
+    except OSError as error:
+        raise BadRequest(f"the token file {path} cannot be read: {error.strerror}") from error
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,86 @@
+"""The keyword arguments of `start`, `run` and the control verbs, and the requests they become."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, TypedDict
+
+from msgspec import UNSET
+
+from holdfast.ids import new_id
+from holdfast.wire import OutputOptions, SessionRequest, TerminalSize, TimeoutOptions
+
+__all__ = ["Command", "ControlOptions", "StartOptions", "control_fields", "session_request"]
+
+Command = str | list[str] | tuple[str, ...] | None
+
+
+class StartOptions(TypedDict, total=False):
+    """What may be said of a command besides its argv; the defaults are the server's.
+
+    `size` is (rows, cols), `capacity` the output kept in bytes, `timeout` the seconds after which
+    the daemon ends the command. `base_env` is like `env`, but a difference in it is not a
+    difference between two requests of the same `id`.
+    """
+
+    id: str
+    name: str
+    labels: dict[str, str]
+    shell: str | None
+    machine: str
+    cwd: str
+    user: str | int
+    group: str | int
+    env: dict[str, str]
+    base_env: dict[str, str]
+    tty: bool
+    size: tuple[int, int]
+    stdin: Literal["null", "pipe"]
+    stdout: Literal["pipe", "ignore"]
+    stderr: Literal["pipe", "ignore", "combined"]
+    capacity: int
+    on_full: Literal["drop", "block"]
+    timeout: float | None
+    stop_signal: str | int
+    stop_grace: float
+    leftovers: Literal["kill", "keep"]
+    kind: Literal["start", "run", "exec", "up"]
+    replace: bool
+
+
+class ControlOptions(TypedDict, total=False):
+    """What every control verb takes.
+
+    `generation` limits it to that process, `command_id` makes repeats one request, `reason` is kept
+    in the receipt, `wait=False` answers as soon as the request is stored.
+    """
+
+    generation: int
+    command_id: str
+    reason: str
+    wait: bool
+
+
+def session_request(command: Command, options: StartOptions) -> SessionRequest:
+    """Build the body that creates a session.
+
+    A string goes through a shell (`auto`: bash, else sh) unless `shell` says otherwise, a list
+    never does. Without an `id` one is made here, so that sending it twice starts one session.
+    """
+    fields: dict[str, Any] = dict(options)
+    fields.setdefault("id", new_id())
+    if isinstance(command, str):
+        fields.setdefault("shell", "auto")
+    fields["command"] = list(command) if isinstance(command, tuple) else command
+    if (size := fields.pop("size", None)) is not None:
+        fields["size"] = TerminalSize(rows=size[0], cols=size[1])
+    kept = {key: fields.pop(key) for key in ("capacity", "on_full") if key in fields}
+    run_s = fields.pop("timeout", None)
+    return SessionRequest(
+        output=OutputOptions(**kept), timeouts=TimeoutOptions(run=run_s), **fields
+    )
+
+
+def control_fields(options: ControlOptions, **verb_fields: Any) -> dict[str, Any]:
+    """Return the fields of a control request; what was not given is left to the server."""
+    given = {key: value for key, value in verb_fields.items() if value not in (None, UNSET)}
+    return {"command_id": new_id(), **options, **given}
