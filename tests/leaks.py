@@ -73,7 +73,7 @@ def descriptors() -> frozenset[tuple[int, str]]:
 
 def processes_naming(room: Path) -> frozenset[int]:
     """Pids of other processes, zombies excepted, that were given `room` at their start."""
-    sought = os.fsencode(room)
+    sought = os.fsencode(room) + b"/"  # below it, so that pytest-1 is not found in pytest-12
     found: set[int] = set()
     for folder in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):  # it ended, or is another user's

@@ -75,7 +75,7 @@ def test_a_test_that_leaves_nothing_passes(pytester: pytest.Pytester) -> None:
             def test_leak(tmp_path):
                 leaks.PATIENCE_S = 0.01
                 # The shell ends at once; what it started ends with this pytest, its grandparent.
-                script = 'HOME=$0 tail -f /dev/null --pid $PPID >/dev/null 2>&1 &'
+                script = 'HOME=$0 tail -f /dev/null -s 0.05 --pid $PPID >/dev/null 2>&1 &'
                 subprocess.run(["sh", "-c", script, tmp_path], check=True)
             """,
             "*left behind: process * tail -f /dev/null *",
