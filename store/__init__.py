@@ -1,1 +1,6 @@
-"""Implementations of the ports that the supervisor needs: SQLite and memory."""
+"""Implementations of the supervisor's ports: where the node's truth is kept."""
+
+from store.memory import MemoryStore
+from store.sqlite import SqliteStore
+
+__all__ = ["MemoryStore", "SqliteStore"]
