@@ -1,0 +1,337 @@
+"""The daemon's hold on a whole process tree: by its cgroup, or through its shim.
+
+Rules:
+- Kill means every process, wherever it moved: `cgroup.kill`, or the shim's direct children until
+  ECHILD. Neither needs the keeper alive.
+- `pids` is a photograph. `signal` therefore opens a pidfd for each, looks again, and signals those
+  that are in both: a number that was used again meanwhile is never hit.
+- A dead shim's children belong to the keeper, which then does the killing (`kill_orphans`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+import select
+import signal as signals
+import socket
+import struct
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Protocol
+
+from supervisor.keeper import wire
+from supervisor.keeper.errors import KeeperError
+from supervisor.keeper.tree import descendants_of, stat_fields
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from typing import BinaryIO
+
+class Containment(Protocol):
+    """What holds one session's tree together."""
+
+    kind: str
+    """`cgroup`, `shim`, or `children`: a shim that orphans can escape from."""
+
+    def describe(self) -> dict[str, Any]:
+        """`{kind, cgroup}` for the session's record; a cgroup path outlives keeper and daemon."""
+
+    async def kill(self) -> None:
+        """SIGKILL the whole tree; returns when that is under way. Raises OSError, KeeperError."""
+
+    def pids(self) -> list[int]:
+        """Living members, leader included."""
+
+    async def empty(self, timeout_s: float) -> bool:
+        """Wait until no member lives, at most `timeout_s`; whether that is so."""
+
+    def signal(self, signum: int) -> int:
+        """Send a signal to every member; how many got it."""
+
+    def leader_status(self) -> int | None:
+        """The leader's wait status if the containment itself was told it."""
+
+    def close(self) -> None:
+        """Close the daemon's own descriptors; nothing happens to the processes."""
+
+
+class CgroupContainment:
+    """A cgroup v2 directory."""
+
+    kind = "cgroup"
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    def describe(self) -> dict[str, Any]:
+        """See Containment."""
+        return {"kind": self.kind, "cgroup": self.path}
+
+    async def kill(self) -> None:
+        """See Containment."""
+        _write_kill(self.path)
+
+    def pids(self) -> list[int]:
+        """See Containment."""
+        try:
+            with open(os.path.join(self.path, "cgroup.procs"), "rb") as file:
+                return [int(line) for line in file]
+        except FileNotFoundError:
+            return []
+
+    async def empty(self, timeout_s: float) -> bool:
+        """See Containment. Waits on `cgroup.events`, which changes when the last member ends."""
+        try:
+            events = open(os.path.join(self.path, "cgroup.events"), "rb", buffering=0)  # noqa: SIM115
+        except FileNotFoundError:
+            return True
+        with events, select.epoll() as changed:
+            # The file is always readable; what a change brings is EPOLLPRI, for which an event
+            # loop has no call. An epoll in the loop's epoll makes it readability.
+            changed.register(events.fileno(), select.EPOLLPRI)
+            return await _until(lambda: not _populated(events), changed.fileno(), timeout_s)
+
+    def signal(self, signum: int) -> int:
+        """See Containment."""
+        return _signal_all(self.pids, signum)
+
+    def leader_status(self) -> int | None:
+        """See Containment: a cgroup is told nothing."""
+        return None
+
+    def close(self) -> None:
+        """See Containment."""
+
+
+class ShimContainment:
+    """A shim, reached over its control socket, or its orphans, reached through the keeper."""
+
+    def __init__(
+        self,
+        kind: str,
+        control: int,
+        shim_pidfd: int,
+        shim_pid: int,
+        orphans: Callable[[bool], Awaitable[list[int]]],
+    ) -> None:
+        """`orphans` asks the keeper for the pids that a dead shim left, killing them if true."""
+        self.kind = kind
+        self._control = socket.socket(fileno=control)
+        self._control.setblocking(False)
+        self._shim_pidfd = shim_pidfd
+        self._shim_pid = shim_pid
+        self._ask_orphans = orphans
+        self._orphans: list[int] = []
+        self._status: int | None = None
+        self._seq = time.monotonic_ns()
+        """Counts on from here; monotonic over all daemons since boot, so old answers are known."""
+        self._emptied = 0
+        """`seq` of the last answer that said empty."""
+        self._shim_ended = False
+        self._waiting = asyncio.Lock()
+        """A descriptor can have one reader in a loop."""
+
+    def describe(self) -> dict[str, Any]:
+        """See Containment."""
+        return {"kind": self.kind, "cgroup": None}
+
+    async def kill(self) -> None:
+        """See Containment."""
+        if self._request("kill"):
+            return
+        with suppress(KeeperError):  # it does not hold the session any more: nothing of it is left
+            self._orphans = await self._ask_orphans(True)  # noqa: FBT003 - the one argument
+
+    def pids(self) -> list[int]:
+        """See Containment. With a dead shim: those that the last kill or empty heard of."""
+        found = self._orphans if exited(self._shim_pidfd) else descendants_of(self._shim_pid)
+        return [pid for pid in found if _lives(pid)]
+
+    async def empty(self, timeout_s: float) -> bool:
+        """See Containment."""
+        deadline = time.monotonic() + timeout_s
+        async with self._waiting:
+            if self._request("empty"):
+                if not await _until(self._heard_empty, self._control.fileno(), timeout_s):
+                    return False
+                if not self._shim_ended:
+                    return True
+            return await self._orphans_gone(deadline)
+
+    def signal(self, signum: int) -> int:
+        """See Containment. Nobody once the shim is dead: only the keeper may signal its orphans."""
+        return 0 if exited(self._shim_pidfd) else _signal_all(self.pids, signum)
+
+    def leader_status(self) -> int | None:
+        """See Containment."""
+        self._heard_empty()
+        return self._status
+
+    def close(self) -> None:
+        """See Containment."""
+        self._control.close()
+        os.close(self._shim_pidfd)
+
+    def _request(self, verb: str) -> bool:
+        """Send a request to the shim; false when it has ended."""
+        self._seq += 1
+        try:
+            wire.send(self._control, {"seq": self._seq, "verb": verb})
+        except OSError:
+            self._shim_ended = True
+            return False
+        return True
+
+    def _heard_empty(self) -> bool:
+        """Take what the shim said; whether it answered the last request, or has ended."""
+        while not self._shim_ended:
+            try:
+                message, fds = wire.receive(self._control)
+            except BlockingIOError:
+                break
+            except (EOFError, OSError, ValueError):
+                self._shim_ended = True
+                break
+            wire.close_all(fds)
+            self._status = message.get("status", self._status)
+            if message.get("empty"):
+                self._emptied = message["seq"]
+        return self._shim_ended or self._emptied == self._seq
+
+    async def _orphans_gone(self, deadline: float) -> bool:
+        """Wait for one orphan after the other; the keeper says which there are."""
+        while True:
+            try:
+                self._orphans = await self._ask_orphans(False)  # noqa: FBT003 - the one argument
+                if not self._orphans:
+                    return True
+                pidfd = os.pidfd_open(self._orphans[0])
+            except KeeperError:
+                return not self.pids()
+            except ProcessLookupError:
+                continue
+            try:
+                left_s = deadline - time.monotonic()
+                if not await _until(lambda: exited(pidfd), pidfd, left_s):  # noqa: B023 - awaited here
+                    return False
+            finally:
+                os.close(pidfd)
+
+
+async def kill_left_cgroup(path: str, timeout_s: float = 2.0) -> list[int]:
+    """Kill and remove the cgroup that a former keeper left; pids that survived."""
+    left = CgroupContainment(path)
+    with suppress(FileNotFoundError):
+        await left.kill()
+    if not await left.empty(timeout_s):
+        return left.pids()
+    for folder in (path, os.path.dirname(path)):  # the keeper's own goes with its last session
+        with suppress(OSError):
+            os.rmdir(folder)
+    return []
+
+
+def exited(pidfd: int) -> bool:
+    """Whether the process of `pidfd` has ended, reaped or not."""
+    poll = select.poll()
+    poll.register(pidfd, select.POLLIN)
+    return bool(poll.poll(0))
+
+
+def exit_status_of(pidfd: int, pid: int) -> int | None:
+    """Wait status of an ended process that is not our child; None when nobody can know it.
+
+    Before the reap it is the last field of the zombie's /proc/PID/stat (proc(5)); after it the
+    kernel keeps it for holders of a pidfd (PIDFD_GET_INFO with PIDFD_INFO_EXIT, Linux 6.15).
+    """
+    for _ in range(2):  # it may be reaped between the two looks
+        status = _zombie_status(pidfd, pid)
+        if status is None:
+            status = _reaped_status(pidfd)
+        if status is not None:
+            return status
+    return None
+
+
+_PIDFD_GET_INFO = 0xC040FF0B
+"""_IOWR(0xFF, 11, struct pidfd_info), with the 64 bytes of its first version."""
+_PIDFD_INFO_EXIT = 1 << 3
+_PIDFD_INFO = struct.Struct("=QQ11Ii")
+"""mask, cgroup ID, pid tgid ppid and eight user and group IDs, exit code."""
+
+
+def _reaped_status(pidfd: int) -> int | None:
+    asked = _PIDFD_INFO.pack(_PIDFD_INFO_EXIT, *[0] * 13)
+    try:
+        told = _PIDFD_INFO.unpack(fcntl.ioctl(pidfd, _PIDFD_GET_INFO, asked))
+    except OSError:
+        return None  # an older kernel, or not reaped
+    return int(told[-1]) if told[0] & _PIDFD_INFO_EXIT else None
+
+
+def _zombie_status(pidfd: int, pid: int) -> int | None:
+    try:
+        fields = stat_fields(pid)
+        signals.pidfd_send_signal(pidfd, 0)  # not reaped even now, so what we read was its own
+    except OSError:
+        return None
+    return int(fields[-1]) if fields[0] == "Z" else None
+
+
+def _write_kill(path: str) -> None:
+    with open(os.path.join(path, "cgroup.kill"), "wb", buffering=0) as file:
+        file.write(b"1")
+
+
+def _populated(events: BinaryIO) -> bool:
+    try:
+        events.seek(0)
+        return b"populated 1" in events.read()
+    except OSError:
+        return False  # ENODEV: the cgroup was removed, which needs it empty
+
+
+def _lives(pid: int) -> bool:
+    try:
+        return stat_fields(pid)[0] not in "ZX"
+    except OSError:
+        return False
+
+
+def _signal_all(members: Callable[[], list[int]], signum: int) -> int:
+    """Signal each member that is one both before and after its pidfd was opened; how many."""
+    opened: dict[int, int] = {}
+    try:
+        for pid in members():
+            with suppress(OSError):
+                opened[pid] = os.pidfd_open(pid)
+        reached = 0
+        for pid in set(members()) & set(opened):
+            with suppress(OSError):
+                signals.pidfd_send_signal(opened[pid], signum)
+                reached += 1
+        return reached
+    finally:
+        wire.close_all(list(opened.values()))
+
+
+async def _until(check: Callable[[], bool], fd: int, timeout_s: float) -> bool:
+    """Wait until `check` holds; it is asked now and whenever `fd` is readable."""
+    if check():
+        return True
+    loop = asyncio.get_running_loop()
+    done: asyncio.Future[bool] = loop.create_future()
+
+    def look() -> None:
+        if not done.done() and check():
+            done.set_result(True)
+
+    loop.add_reader(fd, look)
+    try:
+        return await asyncio.wait_for(done, timeout_s)
+    except TimeoutError:
+        return False
+    finally:
+        loop.remove_reader(fd)

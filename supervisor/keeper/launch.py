@@ -1,0 +1,96 @@
+"""Starting the keeper program, detached from whoever starts it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from supervisor.keeper.errors import KeeperGone
+
+if TYPE_CHECKING:
+    from os import PathLike
+
+_AGAIN_S = 0.02
+"""Pause between two looks at a socket that another starter's keeper is about to bind."""
+_ENVIRONMENT = {"LANG": "C.UTF-8"}
+"""All that the keeper gets. A child's environment is sent with its spawn; a marker of the caller
+here would let a CI job that kills everything of its own find the keeper."""
+
+
+async def start_keeper(
+    run_dir: str | PathLike[str],
+    *,
+    containment: str = "auto",
+    executable: str = sys.executable,
+    timeout_s: float = 10.0,
+) -> None:
+    """Make sure that a keeper accepts at `run_dir`/keeper.sock; starts one where none lives.
+
+    `containment` is `auto`, `cgroup` or `shim`. The program gets a session of its own, /dev/null,
+    no descriptor, no environment and no parent; of several started at once one stays, by its lock.
+    Raises KeeperGone with the reason when none comes up.
+    """
+    path = os.path.join(run_dir, "keeper.sock")
+    if _accepts(path):
+        return
+    deadline = time.monotonic() + timeout_s
+    await _end_of_file(_launch(str(run_dir), containment, executable), timeout_s)
+    while not _accepts(path):
+        if time.monotonic() >= deadline:
+            raise KeeperGone(f"no keeper came up at {path}; see keeper.log beside it")
+        await asyncio.sleep(_AGAIN_S)
+
+
+def _launch(run_dir: str, containment: str, executable: str) -> int:
+    """Start the program; a descriptor that ends when it accepts or has failed."""
+    folder = os.path.dirname(os.path.abspath(__file__))
+    argv = [executable, "-I", "-S", folder, os.path.abspath(run_dir), containment]
+    ready, theirs = os.pipe()
+    try:
+        pid = os.posix_spawn(
+            executable,
+            argv,
+            _ENVIRONMENT,
+            file_actions=[
+                (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDWR, 0),
+                (os.POSIX_SPAWN_DUP2, theirs, 1),
+                (os.POSIX_SPAWN_OPEN, 2, "/dev/null", os.O_RDWR, 0),
+            ],
+            setsid=True,
+            setsigmask=(),
+            setsigdef=signal.valid_signals(),
+        )
+    except BaseException:
+        os.close(ready)
+        raise
+    finally:
+        os.close(theirs)
+    os.waitpid(pid, 0)  # it forks and ends as soon as Python has started
+    return ready
+
+
+async def _end_of_file(fd: int, timeout_s: float) -> None:
+    loop = asyncio.get_running_loop()
+    ended: asyncio.Future[None] = loop.create_future()
+    loop.add_reader(fd, lambda: ended.done() or ended.set_result(None))
+    try:
+        await asyncio.wait_for(ended, timeout_s)
+    except TimeoutError:
+        raise KeeperGone("the keeper did not start in time") from None
+    finally:
+        loop.remove_reader(fd)
+        os.close(fd)
+
+
+def _accepts(path: str) -> bool:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK) as sock:
+        with suppress(OSError):
+            sock.connect(path)
+            return True
+    return False

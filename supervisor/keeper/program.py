@@ -1,0 +1,323 @@
+"""The keeper program: one thread, one epoll, one daemon, a table of sessions.
+
+Rules:
+- It decides nothing. It starts, holds, reaps and hands over; a daemon asks for everything.
+- It serves one daemon connection at a time. The next one is accepted only after the end of file of
+  the former: that is the proof that the former has no splice in flight.
+- It never waits for the daemon. While a reply cannot be sent, no further request is read, so the
+  queue holds the replies to one request; ends of children wait in a set, at most one each, and are
+  only a nudge: `list` has the truth.
+- TERM, HUP and INT are handled, not ignored, because an ignored signal is inherited. HUP binds the
+  socket again when its file is gone.
+- Its record lock (not inherited by a fork, unlike flock) proves to another keeper that it lives.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import select
+import signal
+import socket
+import struct
+import time
+import traceback
+from collections import deque
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from supervisor.keeper import requests, wire
+from supervisor.keeper.forked import close_all_but
+from supervisor.keeper.orphans import Orphans
+from supervisor.keeper.reap import reap_each
+from supervisor.keeper.respawn import Respawner
+from supervisor.keeper.spawn import Spawner
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from supervisor.keeper.session import Session
+    from supervisor.keeper.wire import Message
+
+SOCKET_NAME = "keeper.sock"
+LOCK_NAME = "keeper.lock"
+QUIET_S = 0.005
+"""After so long without an event the spare is made."""
+HELLO_S = 5.0
+"""A connection that has not said hello by then is closed, since others wait behind it."""
+
+
+class Keeper:
+    """The keeper's state and its loop."""
+
+    def __init__(self, run_dir: str, containment: str) -> None:
+        self.keeper_id = os.urandom(8).hex()
+        self.sessions: dict[tuple[str, int], Session] = {}
+        self.children: dict[int, Session | None] = {}
+        """Direct children of the keeper by pid: shims, leaders without shim, orphans and, as
+        None, strangers. An entry outlives the session, until the child is reaped."""
+        self.respawner = Respawner()
+        self.ending = False
+        """Whether a daemon asked to end this keeper once it holds no session."""
+        self.spawner = Spawner(self.keeper_id, containment, self.children)
+        self.orphans = Orphans(self)
+        self._socket_path = os.path.join(run_dir, SOCKET_NAME)
+        self._epoll = select.epoll()
+        self._serving: dict[int, Callable[[], None]] = {}
+        self._wake, wake_write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
+        self.watch(self._wake, self._woken)
+        self._listener: socket.socket | None = None
+        self.bind()
+        self._daemon: socket.socket | None = None
+        self._greeted = False
+        self._hello_by = 0.0
+        self._replies: deque[tuple[Message, list[int]]] = deque()
+        self._ended: dict[tuple[str, int], Session] = {}
+        """Children whose end the daemon has not been told yet."""
+
+    def run(self) -> None:
+        """Serve until a daemon asked for the end and no session is left."""
+        while not (self.ending and not self.sessions and not self._replies):
+            events = self._epoll.poll(self._timeout_s())
+            for fd, _ in events:
+                serve = self._serving.get(fd)
+                if serve is not None:  # not closed by an earlier one of this round
+                    serve()
+            self._on_time(quiet=not events)
+        with suppress(FileNotFoundError):
+            os.unlink(self._socket_path)
+        self.spawner.close()
+
+    def watch(self, fd: int, serve: Callable[[], None]) -> None:
+        """Call `serve` when `fd` is readable."""
+        self._serving[fd] = serve
+        self._epoll.register(fd, select.EPOLLIN)
+
+    def unwatch(self, fd: int) -> None:
+        """Stop that; to be called before the descriptor is closed."""
+        del self._serving[fd]
+        self._epoll.unregister(fd)
+
+    def bind(self) -> None:
+        """Listen, unless the file of our socket is in its place."""
+        if self._listener is not None:
+            if os.path.exists(self._socket_path):
+                return
+            if self._listener.fileno() in self._serving:
+                self.unwatch(self._listener.fileno())
+            self._listener.close()
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK)
+        with suppress(FileNotFoundError):
+            os.unlink(self._socket_path)
+        before = os.umask(0o177)
+        try:
+            listener.bind(self._socket_path)
+        finally:
+            os.umask(before)
+        listener.listen(128)
+        self._listener = listener
+        self.watch(listener.fileno(), self._accept)
+
+    def leader_ended(self, session: Session, status: int) -> None:
+        """Record the end of a session's leader and tell the daemon when it can hear."""
+        if session.status is None:
+            session.leader_ended(status)
+            if self.sessions.get((session.id, session.generation)) is session:
+                self._ended[session.id, session.generation] = session
+
+    def forget(self, session: Session) -> None:
+        """Drop a session from all tables."""
+        if session.report is not None:
+            self.unwatch(session.report.fileno())
+        self._ended.pop((session.id, session.generation), None)
+        del self.sessions[session.id, session.generation]
+        self.spawner.drop(session)
+
+    def hold(self, session: Session) -> None:
+        """Put a new session into the table."""
+        self.sessions[session.id, session.generation] = session
+        if session.report is not None:
+            session.report.setblocking(False)
+            self.watch(session.report.fileno(), lambda: self._hear_shim(session))
+
+    def greeted(self) -> None:
+        """The daemon's hello was understood."""
+        self._greeted = True
+        self.ending = False
+
+    def _timeout_s(self) -> float | None:
+        due = []
+        if self.spawner.wants_spare:
+            due.append(QUIET_S)
+        if self.respawner.due is not None:
+            due.append(self.respawner.due - time.monotonic())
+        if self._daemon is not None and not self._greeted:
+            due.append(self._hello_by - time.monotonic())
+        return max(min(due), 0.0) if due else None
+
+    def _on_time(self, *, quiet: bool) -> None:
+        now = time.monotonic()
+        if self._daemon is not None and not self._greeted and now >= self._hello_by:
+            self._disconnect()
+        if self.respawner.due is not None and now >= self.respawner.due:
+            self.respawner.start(now)
+        if quiet and self.spawner.wants_spare:
+            self.spawner.make_spare()
+        self._flush()
+
+    def _accept(self) -> None:
+        assert self._listener is not None  # noqa: S101 - for the type checker
+        try:
+            daemon, _ = self._listener.accept()
+        except OSError:
+            return
+        daemon.setblocking(False)
+        peer = daemon.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+        if struct.unpack("3i", peer)[1] not in (0, os.geteuid()):
+            daemon.close()
+            return
+        self._daemon, self._greeted = daemon, False
+        self._hello_by = time.monotonic() + HELLO_S
+        self.unwatch(self._listener.fileno())
+        self.watch(daemon.fileno(), self._hear_daemon)
+
+    def _hear_daemon(self) -> None:
+        if self._daemon is None or self._replies:
+            return
+        try:
+            message, fds = wire.receive(self._daemon)
+        except BlockingIOError:
+            return
+        except (EOFError, OSError, ValueError):
+            self._disconnect()
+            return
+        wire.close_all(fds)  # a daemon has none to give
+        self._replies += requests.answer(self, message, greeted=self._greeted)
+        self._flush()
+
+    def _flush(self) -> None:
+        """Send what waits, as far as the daemon takes it."""
+        if self._daemon is None or not (self._replies or (self._ended and self._greeted)):
+            return
+        waiting_for = select.EPOLLIN
+        try:
+            while self._replies:
+                wire.send(self._daemon, *self._replies[0])
+                self._replies.popleft()
+            for key, session in list(self._ended.items() if self._greeted else ()):
+                wire.send(self._daemon, {"exited": [*key, session.status]})
+                del self._ended[key]
+        except BlockingIOError:
+            waiting_for = select.EPOLLOUT
+        except OSError:
+            self._disconnect()
+            return
+        self._epoll.modify(self._daemon.fileno(), waiting_for)
+
+    def _disconnect(self) -> None:
+        assert self._daemon is not None  # noqa: S101 - for the type checker
+        assert self._listener is not None  # noqa: S101 - for the type checker
+        self.unwatch(self._daemon.fileno())
+        self._daemon.close()
+        self._daemon = None
+        self._replies.clear()
+        self._ended.clear()  # the next daemon asks for the list first
+        self.watch(self._listener.fileno(), self._accept)
+        self.bind()
+        if self._greeted:
+            self.respawner.connection_ended(time.monotonic())
+
+    def _woken(self) -> None:
+        """A signal came: reap, and bind the socket again if its file is gone."""
+        with suppress(BlockingIOError):
+            if signal.SIGHUP in os.read(self._wake, 4096):
+                self.bind()
+        for pid, status in reap_each():
+            if pid == self.respawner.pid:
+                self.respawner.ended(time.monotonic())
+            elif pid == self.spawner.spare_pid:
+                self.spawner.spare_ended()
+            else:
+                self._reaped(pid, status)
+
+    def _reaped(self, pid: int, status: int) -> None:
+        """A child of ours ended: a leader, a shim, an orphan, or a stranger (None)."""
+        session = self.children.pop(pid, None)
+        if session is not None and session.shim_pid == pid:
+            self._hear_shim(session)  # what it said before it died
+        elif session is not None and session.pid == pid:
+            self.leader_ended(session, status)
+        if session is not None:
+            session.orphans.discard(pid)
+        if self.spawner.containment != "cgroup":
+            self.orphans.come_from(session)
+
+    def _hear_shim(self, session: Session) -> None:
+        """Read all that a shim reported."""
+        while session.report is not None:
+            try:
+                message, fds = wire.receive(session.report)
+            except BlockingIOError:
+                return
+            except (EOFError, OSError, ValueError):
+                self.unwatch(session.report.fileno())
+                session.report.close()
+                session.report = None
+                return
+            wire.close_all(fds)
+            self.leader_ended(session, message["status"])
+
+
+def main(arguments: list[str]) -> None:
+    """Run the keeper: arguments are the run directory and `auto`, `cgroup` or `shim`.
+
+    Whoever starts it waits for the end of file of its descriptor 1: then the socket accepts, or
+    another keeper holds the lock and was told to bind its socket, or this one could not start and
+    its reason is in `keeper.log`.
+    """
+    run_dir, containment = arguments
+    if os.fork():  # nobody's child that matters; and no session leader, which could gain a tty
+        os._exit(0)
+    close_all_but([])
+    os.chdir("/")
+    os.umask(0o022)
+    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGCHLD):
+        signal.signal(number, lambda *_: None)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    try:
+        if not _lock(os.path.join(run_dir, LOCK_NAME)):
+            return
+        keeper = Keeper(run_dir, containment)
+        _leave_stdio()
+        keeper.run()
+    except BaseException:
+        with open(os.path.join(run_dir, "keeper.log"), "a", encoding="utf-8") as log:
+            traceback.print_exc(file=log)
+        raise
+
+
+def _lock(path: str) -> bool:
+    """Take the record lock for this process' life; a holder is sent HUP instead."""
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.lockf(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno not in (errno.EACCES, errno.EAGAIN):
+            raise
+        asked = struct.pack("hhqqi4x", fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
+        holder = struct.unpack("hhqqi4x", fcntl.fcntl(fd, fcntl.F_GETLK, asked))[4]
+        if holder > 0:
+            os.kill(holder, signal.SIGHUP)
+        return False
+    return True
+
+
+def _leave_stdio() -> None:
+    """Put /dev/null on 0 to 2, which tells the starter that the socket accepts."""
+    null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
+    for fd in range(3):
+        os.dup2(null, fd)
+    os.close(null)
+

@@ -1,0 +1,155 @@
+"""The shim: a subreaper forked per session where no cgroup can be made.
+
+Rules:
+- Whatever of the session loses its parent becomes a child of the shim (PR_SET_CHILD_SUBREAPER), so
+  its descendants are exactly the session, however they change group, session or environment.
+- It kills only its direct children: their pids cannot be used again before it reaps them. Their
+  children become its own by that, and so on until waitid says ECHILD, the kernel's proof of empty.
+- It reports the leader's status to the keeper and to the holders of its control socket, and only
+  then reaps it.
+- When keeper and daemon are both gone it kills its tree and ends: nobody could do it later.
+
+Report socket, to the keeper: `{pid}` with the leader's pidfd, or `{errno, stage}`; `{status}`;
+from the keeper: `{verb: release}`. Control socket, to the daemon: `{status}`, `{seq, ...}`; from
+it: `{seq, verb: kill | empty}`; an answer to `empty` comes when it is true. A `seq` is unique over
+all daemons, so an answer meant for a former one is recognised.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import socket
+from contextlib import suppress
+from typing import TYPE_CHECKING, Never
+
+from supervisor.keeper import child, wire
+from supervisor.keeper.errors import SpawnFailed
+from supervisor.keeper.forked import close_all_but, forget_signals
+from supervisor.keeper.prctl import PR_SET_CHILD_SUBREAPER, prctl
+from supervisor.keeper.reap import has_children, reap_each
+from supervisor.keeper.tree import children_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from supervisor.keeper.wire import Message
+
+
+def run(
+    plan: Message, stdio: Sequence[int], report: socket.socket, control: socket.socket
+) -> Never:
+    """Be the shim of one session, from fork to exit. Never returns."""
+    try:
+        forget_signals()
+        close_all_but([*stdio, report.fileno(), control.fileno()])
+        with suppress(OSError):  # the keeper knows it and calls this containment weaker
+            prctl(PR_SET_CHILD_SUBREAPER, 1)
+        Shim(report, control).serve(plan, stdio)
+    finally:
+        os._exit(1)
+
+
+class Shim:
+    """The state of one shim process."""
+
+    def __init__(self, report: socket.socket, control: socket.socket) -> None:
+        self._report: socket.socket | None = report
+        self._control: socket.socket | None = control
+        self._leader = 0
+        self._killing = False
+        self._released = False
+        self._asking: int | None = None
+        """`seq` of the daemon that waits for empty; a later one takes its place."""
+        self._wake, wake_write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
+
+    def serve(self, plan: Message, stdio: Sequence[int]) -> None:
+        """Start the leader and serve until nothing is left to do."""
+        if not self._start(plan, stdio):
+            return
+        for fd in set(stdio):
+            os.close(fd)
+        while True:
+            self._reap()
+            if not has_children() and self._settle():
+                return
+            self._wait()
+
+    def _start(self, plan: Message, stdio: Sequence[int]) -> bool:
+        assert self._report is not None  # noqa: S101 - for the type checker
+        try:
+            self._leader = child.start(plan, stdio)
+        except SpawnFailed as error:
+            wire.send(self._report, {"errno": error.errno, "stage": error.stage})
+            return False
+        pidfd = os.pidfd_open(self._leader)  # before the reap, while the pid is surely its own
+        wire.send(self._report, {"pid": self._leader}, [pidfd])
+        os.close(pidfd)
+        return True
+
+    def _reap(self) -> None:
+        for pid, status in reap_each():
+            if pid == self._leader:
+                self._leader = 0
+                self._tell(self._report, {"status": status})
+                self._tell(self._control, {"status": status})
+        if self._killing:
+            self._kill_children()
+
+    def _kill_children(self) -> None:
+        if self._leader:
+            with suppress(OSError):  # without subreaper this reaches orphans of its group at least
+                os.killpg(self._leader, signal.SIGKILL)
+        for pid in children_of(os.getpid()):
+            with suppress(OSError):  # a child of another user, when we are not root
+                os.kill(pid, signal.SIGKILL)
+
+    def _settle(self) -> bool:
+        """Nothing is left of the tree: answer who waits for it; whether the shim may end."""
+        self._killing = False
+        if self._asking is not None:
+            self._tell(self._control, {"seq": self._asking, "empty": True})
+            self._asking = None
+        return self._released or (self._report is None and self._control is None)
+
+    def _wait(self) -> None:
+        """Wait for a child's end or a message."""
+        socks = {sock.fileno(): sock for sock in (self._report, self._control) if sock is not None}
+        poll = select.poll()  # select() refuses descriptors above 1023
+        for fd in (self._wake, *socks):
+            poll.register(fd, select.POLLIN)
+        for fd, _ in poll.poll():
+            if fd == self._wake:
+                os.read(fd, 4096)
+            else:
+                self._hear(socks[fd])
+        if self._report is None and self._control is None and not self._released:
+            self._killing = True
+
+    def _hear(self, sock: socket.socket) -> None:
+        try:
+            message, fds = wire.receive(sock)
+        except (EOFError, OSError, ValueError):
+            sock.close()
+            self._report = None if sock is self._report else self._report
+            self._control = None if sock is self._control else self._control
+            return
+        wire.close_all(fds)
+        verb = message.get("verb")
+        if verb == "release":
+            self._released = True
+        elif verb == "kill":
+            self._killing = True
+            self._tell(sock, {"seq": message["seq"]})
+        elif verb == "empty":
+            self._asking = message["seq"]
+
+    def _tell(self, sock: socket.socket | None, message: Message) -> None:
+        """Send without ever blocking: nobody may be reading, and the tree comes first."""
+        if sock is not None:
+            sock.setblocking(False)
+            with suppress(OSError):
+                wire.send(sock, message)
