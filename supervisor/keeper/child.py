@@ -34,6 +34,9 @@ _T = TypeVar("_T")
 
 _NOT_HERE = {errno.ENOENT, errno.ENOTDIR, errno.ESTALE, errno.ENODEV, errno.ETIMEDOUT}
 """Errors after which execvpe(3) looks into the next directory of PATH."""
+_SIGNALS = signal.valid_signals()
+_IGNORED = [each for each in _SIGNALS if signal.getsignal(each) is signal.SIG_IGN]
+"""Found once: asking for all of them takes 0.1 ms, and neither shim nor keeper ignores any."""
 
 
 def start(plan: Message, stdio: Sequence[int]) -> int:
@@ -64,7 +67,7 @@ def become(plan: Message, stdio: Sequence[int], report: int) -> Never:
         stage = "exec"
         _default_signals()
         argv, env = _encoded(plan)
-        _along_path(argv[0], env, lambda path: os.execve(path, argv, env))
+        _along_path(argv[0], env, lambda path: os.execve(path, argv, env))  # noqa: S606 - no shell is the point
     except OSError as error:
         os.write(report, b"%d %s" % (error.errno or 0, stage.encode()))
     except ValueError:
@@ -122,7 +125,7 @@ def _posix_spawn(plan: Message, stdio: Sequence[int]) -> int:
             file_actions=actions,
             setsid=True,
             setsigmask=(),
-            setsigdef=signal.valid_signals(),
+            setsigdef=_SIGNALS,
         )
 
     try:
@@ -189,7 +192,6 @@ def _change_user(user: Message) -> None:
 
 def _default_signals() -> None:
     """Undo SIG_IGN, which an exec would keep (Python ignores PIPE and XFSZ), and unblock all."""
-    for number in signal.valid_signals():
-        if signal.getsignal(number) is signal.SIG_IGN:
-            signal.signal(number, signal.SIG_DFL)
+    for number in _IGNORED:
+        signal.signal(number, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())

@@ -41,7 +41,11 @@ __all__ = [
     "start_keeper",
 ]
 
-ExitedCallback = "Callable[[str, int, int], None]"
+_Fds = list[int]
+_Answer = tuple["Message", list[int]]
+_Messages = list["Message"]
+_AllHeld = list[Held]
+"""Named out here, since inside the class `list` is a method."""
 
 
 class KeeperClient:
@@ -66,8 +70,8 @@ class KeeperClient:
         self._on_gone = on_gone
         self._loop = asyncio.get_running_loop()
         self._refs = itertools.count(1)
-        self._waiting: dict[int, asyncio.Future[tuple[Message, list[int]]]] = {}
-        self._lists: dict[int, tuple[list[Message], list[int]]] = {}
+        self._waiting: dict[int, asyncio.Future[_Answer]] = {}
+        self._lists: dict[int, tuple[_Messages, _Fds]] = {}
         """Parts of an answer of several messages, until its last."""
         self._unsent: deque[Message] = deque()
         self._open = True
@@ -110,15 +114,12 @@ class KeeperClient:
         except BaseException:
             client.close()
             raise
-        client.keeper_id, client.pid, client.boot_id = (
-            told["keeper_id"],
-            told["pid"],
-            told["boot_id"],
-        )
-        client.protocol, client.containment = told["version"], told["containment"]
+        client.keeper_id, client.pid = told["keeper_id"], told["pid"]
+        client.boot_id, client.protocol = told["boot_id"], told["version"]
+        client.containment = told["containment"]
         return client
 
-    async def list(self) -> list[Held]:
+    async def list(self) -> _AllHeld:
         """Every child the keeper holds. The caller owns the descriptors (`Held.close`)."""
         told, fds = await self._ask("list")
         return self._held(told["held"], fds)
@@ -166,7 +167,11 @@ class KeeperClient:
         await self._ask("bye")
 
     async def end(self) -> None:
-        """Say bye, and have the keeper end once it holds no session."""
+        """Say bye, and have the keeper end once it holds no session.
+
+        The connection's end is then no news: `on_gone` is not called.
+        """
+        self._on_gone = lambda: None
         await self._ask("end")
 
     def close(self) -> None:
@@ -185,12 +190,12 @@ class KeeperClient:
             wire.close_all(fds)
         self._lists.clear()
 
-    async def _ask(self, verb: str, **fields: object) -> tuple[Message, list[int]]:
+    async def _ask(self, verb: str, **fields: object) -> _Answer:
         """Send a request; its answer with the descriptors. Raises KeeperError and OSError."""
         if not self._open:
             raise KeeperGone("the connection to the keeper ended")
         ref = next(self._refs)
-        waiter: asyncio.Future[tuple[Message, list[int]]] = self._loop.create_future()
+        waiter: asyncio.Future[_Answer] = self._loop.create_future()
         self._waiting[ref] = waiter
         self._unsent.append({"ref": ref, "verb": verb, **fields})
         self._writable()
@@ -236,7 +241,7 @@ class KeeperClient:
             else:
                 self._answered(message, fds)
 
-    def _answered(self, message: Message, fds: list[int]) -> None:
+    def _answered(self, message: Message, fds: _Fds) -> None:
         ref = message["ref"]
         held, kept = self._lists.pop(ref, ([], []))
         if "held" in message and isinstance(message["held"], list):
@@ -256,7 +261,7 @@ class KeeperClient:
             self.close()
             self._on_gone()
 
-    def _held(self, described: list[Message], fds: list[int]) -> list[Held]:
+    def _held(self, described: _Messages, fds: _Fds) -> _AllHeld:
         """Each description names its descriptors, which come in the same order."""
         coming = iter(fds)
         return [self._one(each, {name: next(coming) for name in each["fds"]}) for each in described]
@@ -286,11 +291,11 @@ class KeeperClient:
             return CgroupContainment(cgroup)
         session, generation = told["session"], told["generation"]
 
-        async def orphans(kill: bool) -> list[int]:  # noqa: FBT001 - the one argument
+        async def orphans(kill: bool) -> _Fds:
             answer, _ = await self._ask(
                 "kill_orphans", session=session, generation=generation, kill=kill
             )
-            pids: list[int] = answer["pids"]
+            pids: _Fds = answer["pids"]
             return pids
 
         shim_pid = told["containment"]["shim_pid"]

@@ -19,6 +19,7 @@ import socket
 import struct
 import time
 from contextlib import suppress
+from io import FileIO
 from typing import TYPE_CHECKING, Any, Protocol
 
 from supervisor.keeper import wire
@@ -27,7 +28,7 @@ from supervisor.keeper.tree import descendants_of, stat_fields
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
-    from typing import BinaryIO
+
 
 class Containment(Protocol):
     """What holds one session's tree together."""
@@ -84,7 +85,7 @@ class CgroupContainment:
     async def empty(self, timeout_s: float) -> bool:
         """See Containment. Waits on `cgroup.events`, which changes when the last member ends."""
         try:
-            events = open(os.path.join(self.path, "cgroup.events"), "rb", buffering=0)  # noqa: SIM115
+            events = _open_events(self.path)
         except FileNotFoundError:
             return True
         with events, select.epoll() as changed:
@@ -119,7 +120,7 @@ class ShimContainment:
         """`orphans` asks the keeper for the pids that a dead shim left, killing them if true."""
         self.kind = kind
         self._control = socket.socket(fileno=control)
-        self._control.setblocking(False)
+        self._control.settimeout(0)
         self._shim_pidfd = shim_pidfd
         self._shim_pid = shim_pid
         self._ask_orphans = orphans
@@ -285,7 +286,11 @@ def _write_kill(path: str) -> None:
         file.write(b"1")
 
 
-def _populated(events: BinaryIO) -> bool:
+def _open_events(path: str) -> FileIO:
+    return FileIO(os.path.join(path, "cgroup.events"))
+
+
+def _populated(events: FileIO) -> bool:
     try:
         events.seek(0)
         return b"populated 1" in events.read()

@@ -1,8 +1,8 @@
 """Errors of the keeper package.
 
-    KeeperError
-    ├── SpawnFailed   the child was never executed: errno and stage
-    └── KeeperGone    the connection to the keeper ended; what was asked may or may not have been done
+KeeperError
+├── SpawnFailed   the child was never executed: errno and stage
+└── KeeperGone    the connection to the keeper ended; what was asked may or may not be done
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ class KeeperError(Exception):
     """Base of all errors of this package."""
 
 
-class SpawnFailed(KeeperError):  # noqa: N818 - the name of the fact, as in the lifecycle table
+class SpawnFailed(KeeperError):
     """The child was never executed.
 
     `errno` is the kernel's; `stage` is one of `cwd`, `pty`, `cgroup`, `fds`, `user`, `exec`,
@@ -28,5 +28,5 @@ class SpawnFailed(KeeperError):  # noqa: N818 - the name of the fact, as in the 
         super().__init__(self.message)
 
 
-class KeeperGone(KeeperError):  # noqa: N818 - the name of the fact, as in the lifecycle table
+class KeeperGone(KeeperError):
     """The connection to the keeper ended or could not be made."""

@@ -77,10 +77,10 @@ def _launch(run_dir: str, containment: str, executable: str) -> int:
 
 async def _end_of_file(fd: int, timeout_s: float) -> None:
     loop = asyncio.get_running_loop()
-    ended: asyncio.Future[None] = loop.create_future()
-    loop.add_reader(fd, lambda: ended.done() or ended.set_result(None))
+    ended = asyncio.Event()
+    loop.add_reader(fd, ended.set)
     try:
-        await asyncio.wait_for(ended, timeout_s)
+        await asyncio.wait_for(ended.wait(), timeout_s)
     except TimeoutError:
         raise KeeperGone("the keeper did not start in time") from None
     finally:
@@ -89,8 +89,8 @@ async def _end_of_file(fd: int, timeout_s: float) -> None:
 
 
 def _accepts(path: str) -> bool:
-    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK) as sock:
-        with suppress(OSError):
-            sock.connect(path)
-            return True
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK)
+    with sock, suppress(OSError):
+        sock.connect(path)
+        return True
     return False

@@ -14,7 +14,7 @@ PR_SET_NO_NEW_PRIVS = 38
 
 
 def prctl(option: int, value: int) -> None:
-    """Call prctl(option, value, 0, 0, 0). Raises OSError."""
+    """Set one option of this process. Raises OSError."""
     try:
         import ctypes  # noqa: PLC0415 - half a megabyte, and not everywhere there
     except ImportError as error:

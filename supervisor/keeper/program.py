@@ -139,7 +139,7 @@ class Keeper:
         """Put a new session into the table."""
         self.sessions[session.id, session.generation] = session
         if session.report is not None:
-            session.report.setblocking(False)
+            session.report.settimeout(0)
             self.watch(session.report.fileno(), lambda: self._hear_shim(session))
 
     def greeted(self) -> None:
@@ -173,7 +173,7 @@ class Keeper:
             daemon, _ = self._listener.accept()
         except OSError:
             return
-        daemon.setblocking(False)
+        daemon.settimeout(0)
         peer = daemon.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
         if struct.unpack("3i", peer)[1] not in (0, os.geteuid()):
             daemon.close()
@@ -320,4 +320,3 @@ def _leave_stdio() -> None:
     for fd in range(3):
         os.dup2(null, fd)
     os.close(null)
-

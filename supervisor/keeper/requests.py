@@ -38,7 +38,7 @@ def answer(keeper: Keeper, message: Message, *, greeted: bool) -> Answer:
         verb = message["verb"]
         if not greeted and verb != "hello":
             msg = "the first request is not hello"
-            raise ValueError(msg)  # noqa: TRY301 - answered like every other malformed request
+            raise ValueError(msg)
         replies = _VERBS[verb](keeper, message)
     except SpawnFailed as error:
         return [_failed(ref, error.errno, error.stage, error.message)]

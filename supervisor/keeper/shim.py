@@ -150,6 +150,6 @@ class Shim:
     def _tell(self, sock: socket.socket | None, message: Message) -> None:
         """Send without ever blocking: nobody may be reading, and the tree comes first."""
         if sock is not None:
-            sock.setblocking(False)
+            sock.settimeout(0)
             with suppress(OSError):
                 wire.send(sock, message)

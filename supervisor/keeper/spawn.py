@@ -34,9 +34,7 @@ _RESERVED_FDS = 64
 class Spawner:
     """Makes sessions. `containment` is `cgroup`, `shim`, or `children` (shim without subreaper)."""
 
-    def __init__(
-        self, keeper_id: str, wanted: str, children: dict[int, Session | None]
-    ) -> None:
+    def __init__(self, keeper_id: str, wanted: str, children: dict[int, Session | None]) -> None:
         """Choose the containment: `wanted` is `auto`, `cgroup` or `shim`.
 
         `children` is the keeper's table of its direct children, into which new ones are put.
@@ -154,9 +152,7 @@ class Spawner:
             cgroups.remove(path)
             raise
 
-    def _start_inside(
-        self, cgroups: Cgroups, path: str, plan: Message, streams: Streams
-    ) -> int:
+    def _start_inside(self, cgroups: Cgroups, path: str, plan: Message, streams: Streams) -> int:
         """Enter the cgroup, spawn, leave."""
         pid = None
         try:
