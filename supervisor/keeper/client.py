@@ -85,11 +85,12 @@ class KeeperClient:
         respawn: Respawn | None,
         on_exited: Callable[[str, int, int], None],
         on_gone: Callable[[], None],
-        timeout_s: float = 10.0,
+        timeout: float = 10.0,
     ) -> KeeperClient:
         """Connect and say hello.
 
-        The answer comes only once a former daemon's connection has ended. `respawn` is how the
+        The answer comes only once a former daemon's connection has ended, and is waited for
+        `timeout` seconds. `respawn` is how the
         keeper starts a daemon when this connection ends without `bye`. `on_exited(session,
         generation, wait status)` is called for each leader's end from now on (`list` has those
         before); `on_gone()` once when the connection ends and `close` was not called.
@@ -105,7 +106,7 @@ class KeeperClient:
         try:
             command = None if respawn is None else {"argv": respawn.argv, "env": dict(respawn.env)}
             hello = client._ask("hello", versions=wire.UNDERSTOOD, respawn=command)
-            told, _ = await asyncio.wait_for(hello, timeout_s)
+            told, _ = await asyncio.wait_for(hello, timeout)
         except KeeperGone:
             raise
         except KeeperError as error:
@@ -147,12 +148,14 @@ class KeeperClient:
         """Close the keeper's write end; the child sees the end once ours is closed too."""
         await self._ask("close_input", session=session, generation=generation)
 
-    async def new_journal(self, session: str, generation: int) -> int:
-        """Replace the input journal by an empty one; the caller owns the descriptor.
+    async def new_journal(self, session: str, generation: int, offset: int) -> int:
+        """Replace the input journal by one that begins at `offset`; the caller owns it.
 
         Only when all of the former is delivered: the keeper closes it.
         """
-        _, fds = await self._ask("new_journal", session=session, generation=generation)
+        _, fds = await self._ask(
+            "new_journal", session=session, generation=generation, offset=offset
+        )
         return fds[0]
 
     async def drop(self, session: str, generation: int) -> None:

@@ -45,8 +45,8 @@ class Containment(Protocol):
     def pids(self) -> list[int]:
         """Living members, leader included."""
 
-    async def empty(self, timeout_s: float) -> bool:
-        """Wait until no member lives, at most `timeout_s`; whether that is so."""
+    async def empty(self, timeout: float) -> bool:
+        """Wait until no member lives, at most `timeout` seconds; whether that is so."""
 
     def signal(self, signum: int) -> int:
         """Send a signal to every member; how many got it."""
@@ -82,7 +82,7 @@ class CgroupContainment:
         except FileNotFoundError:
             return []
 
-    async def empty(self, timeout_s: float) -> bool:
+    async def empty(self, timeout: float) -> bool:
         """See Containment. Waits on `cgroup.events`, which changes when the last member ends."""
         try:
             events = _open_events(self.path)
@@ -92,7 +92,7 @@ class CgroupContainment:
             # The file is always readable; what a change brings is EPOLLPRI, for which an event
             # loop has no call. An epoll in the loop's epoll makes it readability.
             changed.register(events.fileno(), select.EPOLLPRI)
-            return await _until(lambda: not _populated(events), changed.fileno(), timeout_s)
+            return await _until(lambda: not _populated(events), changed.fileno(), timeout)
 
     def signal(self, signum: int) -> int:
         """See Containment."""
@@ -150,12 +150,12 @@ class ShimContainment:
         found = self._orphans if exited(self._shim_pidfd) else descendants_of(self._shim_pid)
         return [pid for pid in found if _lives(pid)]
 
-    async def empty(self, timeout_s: float) -> bool:
+    async def empty(self, timeout: float) -> bool:
         """See Containment."""
-        deadline = time.monotonic() + timeout_s
+        deadline = time.monotonic() + timeout
         async with self._waiting:
             if self._request("empty"):
-                if not await _until(self._heard_empty, self._control.fileno(), timeout_s):
+                if not await _until(self._heard_empty, self._control.fileno(), timeout):
                     return False
                 if not self._shim_ended:
                     return True
@@ -221,12 +221,12 @@ class ShimContainment:
                 os.close(pidfd)
 
 
-async def kill_left_cgroup(path: str, timeout_s: float = 2.0) -> list[int]:
+async def kill_left_cgroup(path: str, timeout: float = 2.0) -> list[int]:
     """Kill and remove the cgroup that a former keeper left; pids that survived."""
     left = CgroupContainment(path)
     with suppress(FileNotFoundError):
         await left.kill()
-    if not await left.empty(timeout_s):
+    if not await left.empty(timeout):
         return left.pids()
     for folder in (path, os.path.dirname(path)):  # the keeper's own goes with its last session
         with suppress(OSError):

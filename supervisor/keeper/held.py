@@ -35,6 +35,8 @@ class SpawnRequest:
     """Given together with `gid` and `groups`: the child gets these and no_new_privs."""
     gid: int | None = None
     groups: tuple[int, ...] | None = None
+    input_offset: int = 0
+    """Size and position with which the input journal begins: offsets go on over generations."""
 
 
 @dataclass(frozen=True, slots=True)

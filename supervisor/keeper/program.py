@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING
 from supervisor.keeper import requests, wire
 from supervisor.keeper.forked import close_all_but
 from supervisor.keeper.orphans import Orphans
-from supervisor.keeper.reap import reap_each
+from supervisor.keeper.reap import reap_some
 from supervisor.keeper.respawn import Respawner
 from supervisor.keeper.spawn import Spawner
 
@@ -65,8 +65,8 @@ class Keeper:
         self._socket_path = os.path.join(run_dir, SOCKET_NAME)
         self._epoll = select.epoll()
         self._serving: dict[int, Callable[[], None]] = {}
-        self._wake, wake_write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-        signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
+        self._wake, self._wake_write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        signal.set_wakeup_fd(self._wake_write, warn_on_full_buffer=False)
         self.watch(self._wake, self._woken)
         self._listener: socket.socket | None = None
         self.bind()
@@ -186,6 +186,9 @@ class Keeper:
     def _hear_daemon(self) -> None:
         if self._daemon is None or self._replies:
             return
+        if not self._greeted and _hung_up(self._daemon):
+            self._disconnect()  # it gave up waiting: its hello must not count
+            return
         try:
             message, fds = wire.receive(self._daemon)
         except BlockingIOError:
@@ -234,16 +237,15 @@ class Keeper:
         with suppress(BlockingIOError):
             if signal.SIGHUP in os.read(self._wake, 4096):
                 self.bind()
-        for pid, status in reap_each():
-            if pid == self.respawner.pid:
-                self.respawner.ended(time.monotonic())
-            elif pid == self.spawner.spare_pid:
-                self.spawner.spare_ended()
-            else:
-                self._reaped(pid, status)
+        if reap_some(self._reaped):
+            os.write(self._wake_write, b"\0")
 
     def _reaped(self, pid: int, status: int) -> None:
-        """A child of ours ended: a leader, a shim, an orphan, or a stranger (None)."""
+        """A child of ours ended: a daemon, a spare, a leader, a shim, an orphan, a stranger."""
+        if pid == self.respawner.pid:
+            self.respawner.ended(time.monotonic())
+        elif pid == self.spawner.spare_pid:
+            self.spawner.spare_ended()
         session = self.children.pop(pid, None)
         if session is not None and session.shim_pid == pid:
             self._hear_shim(session)  # what it said before it died
@@ -312,6 +314,13 @@ def _lock(path: str) -> bool:
             os.kill(holder, signal.SIGHUP)
         return False
     return True
+
+
+def _hung_up(sock: socket.socket) -> bool:
+    """Whether the other side has closed, even if what it sent is still to be read."""
+    poll = select.poll()
+    poll.register(sock, select.POLLRDHUP)
+    return bool(poll.poll(0))
 
 
 def _leave_stdio() -> None:

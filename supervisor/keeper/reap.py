@@ -10,25 +10,29 @@ import os
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable
 
+REAPS_PER_TURN = 64
+"""A tree that forks without end makes zombies faster than they are reaped; others come between."""
 _CORE_DUMPED = 0x80
 
 
-def reap_each() -> Iterator[tuple[int, int]]:
-    """Yield (pid, wait status) of each ended child; it is reaped when the loop asks for the next.
+def reap_some(record: Callable[[int, int], None]) -> bool:
+    """Give (pid, wait status) of each ended child to `record`, then reap it. Never blocks.
 
-    The caller records the status in the loop's body. Never blocks.
+    Whether there may be more: after REAPS_PER_TURN of them it stops, and no signal will come for
+    those that had ended before.
     """
-    while True:
+    for _ in range(REAPS_PER_TURN):
         try:
             ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
         except ChildProcessError:
-            return
+            return False
         if ended is None:
-            return
-        yield ended.si_pid, _wait_status(ended.si_code, ended.si_status)
+            return False
+        record(ended.si_pid, _wait_status(ended.si_code, ended.si_status))
         os.waitpid(ended.si_pid, 0)
+    return True
 
 
 def has_children() -> bool:

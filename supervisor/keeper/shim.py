@@ -28,7 +28,7 @@ from supervisor.keeper import child, wire
 from supervisor.keeper.errors import SpawnFailed
 from supervisor.keeper.forked import close_all_but, forget_signals
 from supervisor.keeper.prctl import PR_SET_CHILD_SUBREAPER, prctl
-from supervisor.keeper.reap import has_children, reap_each
+from supervisor.keeper.reap import has_children, reap_some
 from supervisor.keeper.tree import children_of
 
 if TYPE_CHECKING:
@@ -62,9 +62,9 @@ class Shim:
         self._released = False
         self._asking: int | None = None
         """`seq` of the daemon that waits for empty; a later one takes its place."""
-        self._wake, wake_write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        self._wake, self._wake_write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         signal.signal(signal.SIGCHLD, lambda *_: None)
-        signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
+        signal.set_wakeup_fd(self._wake_write, warn_on_full_buffer=False)
 
     def serve(self, plan: Message, stdio: Sequence[int]) -> None:
         """Start the leader and serve until nothing is left to do."""
@@ -91,13 +91,16 @@ class Shim:
         return True
 
     def _reap(self) -> None:
-        for pid, status in reap_each():
-            if pid == self._leader:
-                self._leader = 0
-                self._tell(self._report, {"status": status})
-                self._tell(self._control, {"status": status})
+        if reap_some(self._ended):
+            os.write(self._wake_write, b"\0")
         if self._killing:
             self._kill_children()
+
+    def _ended(self, pid: int, status: int) -> None:
+        if pid == self._leader:
+            self._leader = 0
+            self._tell(self._report, {"status": status})
+            self._tell(self._control, {"status": status})
 
     def _kill_children(self) -> None:
         if self._leader:

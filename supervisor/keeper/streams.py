@@ -58,19 +58,23 @@ def open_streams(request: Message, null: int) -> Streams:
         else:
             _open_pipes(streams, request, null)
         if request["tty"] or request["stdin"] == "pipe":
-            streams.kept["journal"] = new_journal()
+            streams.kept["journal"] = new_journal(request["input_offset"])
     except OSError as error:
         streams.close()
         raise SpawnFailed(error.errno or 0, "pty" if request["tty"] else "fds") from error
     return streams
 
 
-def new_journal() -> int:
-    """An empty input journal: its size is what was accepted, its position what was delivered.
+def new_journal(offset: int) -> int:
+    """An input journal: its size is what was accepted, its position what was delivered.
 
-    The position belongs to the open file description, which keeper and daemon share.
+    Both begin at `offset`; what lies before is a hole. The position belongs to the open file
+    description, which keeper and daemon share.
     """
-    return os.memfd_create("holdfast-input", os.MFD_CLOEXEC)
+    journal = os.memfd_create("holdfast-input", os.MFD_CLOEXEC)
+    os.ftruncate(journal, offset)
+    os.lseek(journal, offset, os.SEEK_SET)
+    return journal
 
 
 def _open_pty(streams: Streams, rows: int, cols: int) -> None:
