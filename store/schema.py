@@ -20,7 +20,7 @@ import aiosqlite
 
 from supervisor.errors import StartRefused
 
-__all__ = ["Migration", "backup_path", "migrations", "upgrade"]
+__all__ = ["Migration", "backup_path", "check", "migrations", "upgrade"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,10 +43,10 @@ def backup_path(database: Path, version: int) -> Path:
     return database.with_name(f"{database.name}.schema-{version}.backup")
 
 
-async def upgrade(
+async def check(
     connection: aiosqlite.Connection, database: Path, steps: Sequence[Migration]
-) -> None:
-    """Bring the database to the schema of the last step. Raises StartRefused, sqlite3.Error."""
+) -> int:
+    """Return the database's schema, 0 for an empty one. Raises StartRefused, sqlite3.Error."""
     version = await _number(connection, "PRAGMA user_version")
     newest = steps[-1].number
     if version > newest:
@@ -61,7 +61,15 @@ async def upgrade(
             f"{database} is a database of another program. Set `state.dir` to a folder of its own."
         )
         raise StartRefused(message, path=str(database))
-    if 0 < version < newest:
+    return version
+
+
+async def upgrade(
+    connection: aiosqlite.Connection, database: Path, steps: Sequence[Migration]
+) -> None:
+    """Bring the database to the schema of the last step. Raises StartRefused, sqlite3.Error."""
+    version = await check(connection, database, steps)
+    if 0 < version < steps[-1].number:
         await _back_up(connection, backup_path(database, version))
     for step in steps[version:]:
         await _apply(connection, step)

@@ -37,9 +37,9 @@ __all__ = ["SqliteStore"]
 log = logging.getLogger(__name__)
 
 CHECKPOINT_BYTES = 8 * 1024 * 1024
-"""Estimated growth of the write-ahead log after which a checkpoint runs, once nobody waits."""
+"""Estimated growth of the write-ahead log after which a checkpoint runs; about half is real."""
 
-LOG_HIGH_PAGES = 8 * CHECKPOINT_BYTES // 4096
+LOG_HIGH_PAGES = 16384
 """Length of the write-ahead log at which commits wait while the rest of it is checkpointed.
 
 Otherwise writers that never pause would let it grow for ever: it starts over only at an instant
@@ -74,10 +74,13 @@ class SqliteStore:
         """Open, migrate, and read what a starting daemon needs. Raises StartRefused."""
         try:
             _create_private(self._path)
-            self._writer = await self._connect("PRAGMA journal_mode = WAL;")
+            steps = schema.migrations()
+            self._writer = await self._connect()
+            await schema.check(self._writer, self._path, steps)  # Until here nothing is written.
             await self._demand_wal(self._writer)
-            await schema.upgrade(self._writer, self._path, schema.migrations())
-            self._reader = await self._connect("PRAGMA query_only = ON;")
+            await schema.upgrade(self._writer, self._path, steps)
+            self._reader = await self._connect()
+            await self._reader.execute("PRAGMA query_only = ON")
             self._accepting = True
             return await self._load()
         except BaseException as error:
@@ -142,14 +145,14 @@ class SqliteStore:
                 cursor = await self._writing().execute(step.sql, step.parameters)
                 return cursor.rowcount > 0
 
-    async def _connect(self, first: str) -> aiosqlite.Connection:
+    async def _connect(self) -> aiosqlite.Connection:
         connection = await aiosqlite.connect(self._path, isolation_level=None, cached_statements=32)
         self._connections.push_async_callback(connection.close)
-        await connection.executescript(PRAGMAS + first)
+        await connection.executescript(PRAGMAS)
         return connection
 
     async def _demand_wal(self, writer: aiosqlite.Connection) -> None:
-        ((mode,),) = await writer.execute_fetchall("PRAGMA journal_mode")
+        ((mode,),) = await writer.execute_fetchall("PRAGMA journal_mode = WAL")
         if mode != "wal":
             message = (
                 f"SQLite cannot keep a write-ahead log beside {self._path}; this file system has "
@@ -187,8 +190,7 @@ class SqliteStore:
     def _note_growth(self, rows: Sequence[Row]) -> None:
         # A row rewrites a page or two; the estimate need not be better than its threshold.
         self._unchecked_bytes += sum(4096 + len(row.record or "") for row in rows)
-        patience = 1 if self._queue.idle else 8
-        if self._unchecked_bytes >= patience * CHECKPOINT_BYTES and self._checkpoint is None:
+        if self._unchecked_bytes >= CHECKPOINT_BYTES and self._checkpoint is None:
             self._unchecked_bytes = 0
             self._checkpoint = asyncio.create_task(self._run_checkpoint(), name="store-checkpoint")
 

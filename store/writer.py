@@ -17,7 +17,6 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from store.codec import Row
-from supervisor.errors import StoreFailed
 
 __all__ = ["GROUP_ROWS", "GroupWriter"]
 
@@ -41,11 +40,6 @@ class GroupWriter:
         self._write = write
         self._waiting: deque[_Waiting] = deque()
         self._task: asyncio.Task[None] | None = None
-
-    @property
-    def idle(self) -> bool:
-        """Whether nothing waits to be written."""
-        return not self._waiting
 
     async def put(self, rows: Sequence[Row]) -> None:
         """Write one change; stored when this returns. Raises StoreFailed, storing nothing."""
@@ -86,7 +80,7 @@ class GroupWriter:
     async def _write_group(self, group: Sequence[_Waiting]) -> None:
         try:
             await self._write([row for each in group for row in each.rows])
-        except StoreFailed as error:
+        except Exception as error:  # noqa: BLE001  # Told to the callers, whatever it is.
             if len(group) > 1:
                 for each in group:
                     await self._write_group([each])
