@@ -14,6 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from holdfast.client import Client, connect
+    from holdfast.frames import Output
+    from holdfast.result import Result
+    from holdfast.session import Session
     from holdfast.errors import (
         BadRequest,
         CommandFailed,
@@ -59,8 +62,11 @@ __all__ = [
     "NotFound",
     "NotReachable",
     "NotWriter",
+    "Output",
     "PermissionDenied",
     "ProtocolBroken",
+    "Result",
+    "Session",
     "SpawnFailed",
     "TimedOut",
     "TooLarge",
@@ -70,7 +76,13 @@ __all__ = [
     "connect",
 ]
 
-_HOMES = {"Client": "client", "connect": "client"}
+_HOMES = {
+    "Client": "client",
+    "Output": "frames",
+    "Result": "result",
+    "Session": "session",
+    "connect": "client",
+}
 
 
 def __getattr__(name: str) -> Any:

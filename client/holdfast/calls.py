@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import builtins
 from collections.abc import AsyncIterator
-from typing import Any, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 from urllib.parse import quote
+from weakref import WeakSet
 
 import msgspec
 from msgspec import UNSET, Struct, UnsetType
@@ -41,14 +42,21 @@ from holdfast.wire import (
     WaitResult,
 )
 
+if TYPE_CHECKING:
+    from holdfast.session import Session
+
 __all__ = ["Calls"]
 
 
 class Calls:
-    """One method for each route. All raise the errors of `holdfast.errors`."""
+    """One method for each route. All raise the errors of `holdfast.errors`.
+
+    `sessions` are the `Session` objects made with it that are still in use.
+    """
 
     def __init__(self, transport: Transport) -> None:
         self.transport = transport
+        self.sessions: WeakSet[Session] = WeakSet()
 
     async def node(self) -> NodeView:
         """Return what the daemon says of itself."""
@@ -207,6 +215,7 @@ class Calls:
             query=query,
             content=content,
             repeatable=offset is not None,
+            slow=offset is not None,  # the answer comes when the child has taken enough
         )
         return (await self.transport.request(call)).decode(dict[str, int])["next"]
 
@@ -232,7 +241,7 @@ class Calls:
         """Let the daemon end; sessions go on unless `kill_sessions`."""
         call = Call(
             method="POST",
-            path="/v1/shutdown",
+            path="/v1/node/shutdown",
             query={"kill_sessions": kill_sessions or None},
             repeatable=False,
         )

@@ -2,15 +2,34 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncGenerator, Sequence
 from types import TracebackType
-from typing import Self
+from typing import Any, Literal, Self, Unpack, cast
 
 from holdfast.address import resolve
 from holdfast.backoff import PATIENCE_S
 from holdfast.calls import Calls
-from holdfast.transport import Transport
+from holdfast.events import EventPage, follow_events
+from holdfast.frames import Output, Stream
+from holdfast.logs import read_logs
+from holdfast.options import Command, StartOptions
+from holdfast.result import Result
+from holdfast.running import run, run_many
+from holdfast.session import Session
+from holdfast.streams import AttachOptions, Callbacks
+from holdfast.transport import Call, Transport
+from holdfast.wire import EventView, ReceiptView
 
 __all__ = ["Client", "connect"]
+
+
+class StartAndCallbacks(StartOptions, Callbacks, total=False):
+    """What `start` takes besides the command."""
+
+
+class AttachAndCallbacks(AttachOptions, Callbacks, total=False):
+    """What `attach` takes besides the session."""
 
 
 class Client(Calls):
@@ -32,7 +51,100 @@ class Client(Calls):
 
     async def close(self) -> None:
         """Detach from every session and close all connections."""
+        await asyncio.gather(*(session.detach() for session in list(self.sessions)))
         await self.transport.close()
+
+    async def run(
+        self,
+        command: Command,
+        *,
+        input: bytes | str | None = None,  # noqa: A002  (the name subprocess.run gave it)
+        check: bool = False,
+        **options: Unpack[StartOptions],
+    ) -> Result:
+        """Run a command to its end and return its status and whole output, as `subprocess.run`.
+
+        A string goes through a shell, a list never does. All output is kept in memory here. Raises
+        `SpawnFailed`; with `check` `CommandFailed` for a status other than 0; `TimedOut` when the
+        daemon ended it after `timeout` seconds. Cancelling it stops the command.
+        """
+        content = input.encode() if isinstance(input, str) else input
+        return await run(self, command, content, check=check, options=options)
+
+    async def run_many(
+        self,
+        commands: Sequence[Command],
+        *,
+        concurrency: int = 8,
+        stop_on_error: bool = False,
+        **options: Unpack[StartOptions],
+    ) -> list[Result]:
+        """Run several commands, at most `concurrency` at once; results in their order.
+
+        With `stop_on_error` no further one starts once one did not exit with 0, and the list has
+        only those that ran.
+        """
+        return await run_many(
+            self, commands, concurrency=concurrency, stop_on_error=stop_on_error, options=options
+        )
+
+    async def start(self, command: Command, **options: Unpack[StartAndCallbacks]) -> Session:
+        """Start a command that outlives this client, and return its session.
+
+        With an `id` or `name` that stands for the same command already, that session is returned.
+        With callbacks it is attached to at once. Raises as `create`.
+        """
+        callbacks = _callbacks_of(options)
+        options.setdefault("stdin", "pipe")
+        created = await self.create(command, **cast("StartOptions", options))
+        attach: AttachOptions = {"offset": 0} if created.created else {}
+        return Session(self, created.session, attach=attach, callbacks=callbacks)
+
+    async def attach(self, ref: str, **options: Unpack[AttachAndCallbacks]) -> Session:
+        """Return the session of that ID or name; output begins at the oldest byte kept.
+
+        Raises `NotFound`. Whether the role can be had is known when something is read or written.
+        """
+        callbacks = _callbacks_of(options)
+        view = await self.get(ref)
+        return Session(self, view, attach=options, callbacks=callbacks)
+
+    def logs(
+        self,
+        ref: str,
+        *,
+        follow: bool = False,
+        stream: Stream | None = None,
+        **start: Any,
+    ) -> AsyncGenerator[Output, None]:
+        """Yield a session's output in order, to its present end, or with `follow` to the last.
+
+        `start` is one of `offset`, `since`, `tail_lines`, `tail_bytes`; without it everything that
+        is kept. Raises `Gap` for what the ring drops meanwhile.
+        """
+        return read_logs(self, ref, follow=follow, stream=stream, start=start)
+
+    def events(self, after: int | None = None, **filters: Any) -> AsyncGenerator[EventView, None]:
+        """Yield events behind `after`, by default from now on, through restarts of the daemon.
+
+        `filters` are `type`, `label`, `name`, `session`; repeated values (a list) mean or. Raises
+        `Gone` when events behind `after` are no longer kept: list again, go on at `event_cursor`.
+        """
+        return follow_events(self.transport, after, filters)
+
+    async def event_page(
+        self, after: int | None = None, limit: int | None = None, **filters: Any
+    ) -> EventPage:
+        """Return events that happened already, the oldest behind `after` first."""
+        query = {**filters, "after": after, "limit": limit}
+        call = Call(method="GET", path="/v1/events", query=query)
+        return await self.transport.ask(EventPage, call)
+
+    async def stop_all(self, *, grace: float | None = None, **filters: Any) -> list[ReceiptView]:
+        """Stop every living session that matches, all at once; return their receipts."""
+        filters.setdefault("state", ["starting", "running", "stopping"])
+        living = await self.list(**filters)
+        return await asyncio.gather(*(self.stop(one.id, grace=grace) for one in living))
 
 
 def connect(
@@ -51,3 +163,12 @@ def connect(
     """
     address = resolve(url, token, cacert=cacert)
     return Client(Transport(address, patience_s=patience))
+
+
+def _callbacks_of(options: Any) -> Callbacks:
+    """Take the callbacks out of keyword arguments."""
+    names: tuple[Literal["on_stdout", "on_stderr", "on_exit", "on_gap"], ...]
+    names = ("on_stdout", "on_stderr", "on_exit", "on_gap")
+    found: Any = {name: options.pop(name) for name in names if name in options}
+    callbacks: Callbacks = found
+    return callbacks

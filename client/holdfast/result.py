@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import signal as signals
 from dataclasses import dataclass
 
 from holdfast.errors import CommandFailed
 from holdfast.options import Command
+from holdfast.status import returncode_of
 
-__all__ = ["Result", "returncode_of"]
+__all__ = ["Result"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,13 +43,3 @@ class Result:
         shown = self.args if isinstance(self.args, str) else " ".join(self.args or ["shell"])
         status = self.signal or ("unknown" if self.exit_code is None else self.exit_code)
         return f"{shown!r} ended: {self.outcome}, status {status}"
-
-
-def returncode_of(exit_code: int | None, signal: str | None) -> int | None:
-    """Return the status as `subprocess` shows it: -n for signal n, None when nobody knows."""
-    if signal is None or exit_code is None:
-        return exit_code
-    try:
-        return -signals.Signals[signal].value
-    except KeyError:  # a signal that only the server's system has a name for
-        return 128 - exit_code

@@ -1,0 +1,186 @@
+"""One attachment: the attach protocol over WebSocket, through restarts of the daemon.
+
+Rules
+- The protocol decides, this performs. One task reads and one writes per connection; both end before
+  the next connection begins.
+- A connection that was lost is replaced at once, then with growing delays, until `patience_s` is
+  over without a connection that lived for `PROVEN_S` or brought anything.
+- What the sink does not take is not read from the socket: the server notices it, not the memory.
+- Exceptions of the WebSocket library do not leave this module.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, urlencode
+
+import msgspec
+
+from holdfast.address import Address
+from holdfast.backoff import Backoff
+from holdfast.errors import (
+    Conflict,
+    Detached,
+    HoldfastError,
+    ProtocolBroken,
+    error_from,
+)
+from holdfast.frames import Frame
+from holdfast.protocol import AttachProtocol
+from holdfast.transport import Transport
+from holdfast.wire import SUBPROTOCOL, ErrorAnswer
+
+if TYPE_CHECKING:
+    from websockets.asyncio.client import ClientConnection
+
+__all__ = ["Attachment", "Sink"]
+
+Sink = Callable[[Frame], Awaitable[None]]
+
+OPEN_S = 10.0
+CLOSE_S = 2.0
+PING_S = 20.0
+PROVEN_S = 5.0
+MESSAGE_BYTES = 16 * 1024 * 1024  # above any frame; a message of the server is never cut
+QUEUED_FRAMES = 4
+
+REPLACED = 4001
+HELD = 4409
+FATAL = {1002, 1003, 1007, 1008, 1009, 1010, 4413}
+
+
+class Attachment:
+    """Connects, reconnects and carries messages until the session ends or `close` is called."""
+
+    def __init__(
+        self, transport: Transport, session_id: str, protocol: AttachProtocol, sink: Sink
+    ) -> None:
+        self.protocol = protocol
+        self._transport = transport
+        self._path = f"/v1/sessions/{quote(session_id, safe='')}/attach"
+        self._sink = sink
+        self._sendable = asyncio.Event()
+        self._backoff = Backoff(transport.patience_s)
+        self._ws: ClientConnection | None = None
+
+    async def run(self) -> None:
+        """Carry everything until the session has ended for good.
+
+        Raises the server's refusals, `NotReachable` when patience is over, `Detached` when another
+        connection of the same client took over, and what the sink raises. A cancellation closes the
+        connection and leaves the session as it is.
+        """
+        while not self.protocol.finished:
+            cause = await self._connection()
+            if self.protocol.finished:
+                return
+            delay = self._backoff.delay() if self._transport.reached else None
+            if delay is None:
+                raise self._transport.unreachable(cause) from cause
+            await asyncio.sleep(delay)
+
+    def wake(self) -> None:
+        """Say that the protocol may have something to send."""
+        self._sendable.set()
+
+    async def _connection(self) -> BaseException:
+        """Live through one connection; return why it ended."""
+        from websockets.exceptions import (  # noqa: PLC0415  (60 ms that other calls do not need)
+            ConnectionClosed,
+            InvalidHandshake,
+            InvalidStatus,
+        )
+
+        try:
+            self._ws = await _open(self._transport.address, self._path, self.protocol.query())
+        except InvalidStatus as error:
+            refusal = _refusal(error.response.status_code, bytes(error.response.body or b""))
+            if error.response.status_code < 500:  # noqa: PLR2004  (5xx: not now)
+                raise refusal from None
+            return refusal
+        except (OSError, EOFError, InvalidHandshake) as error:
+            return error
+        opened_at = time.monotonic()
+        self._transport.reached = True
+        try:
+            await self._carry(self._ws)
+        except ConnectionClosed as closed:
+            _raise_if_fatal(closed.rcvd.code if closed.rcvd else 0, str(closed))
+            if time.monotonic() - opened_at > PROVEN_S:
+                self._backoff.reset()
+            return closed
+        finally:
+            self.protocol.lost()
+            await self._ws.close()
+        return EOFError("the session ended")
+
+    async def _carry(self, ws: ClientConnection) -> None:
+        sending = asyncio.create_task(self._send(ws))
+        try:
+            while not self.protocol.finished:
+                frame = self.protocol.receive(await ws.recv())
+                self._sendable.set()
+                if frame is not None:
+                    self._backoff.reset()
+                    await self._sink(frame)
+        finally:
+            sending.cancel()
+            with suppress(asyncio.CancelledError, OSError):
+                await sending
+
+    async def _send(self, ws: ClientConnection) -> None:
+        from websockets.exceptions import ConnectionClosed  # noqa: PLC0415
+
+        with suppress(ConnectionClosed):  # the reading side sees it too, with its code
+            while True:
+                while (message := self.protocol.next_message()) is not None:
+                    await ws.send(message)
+                self._sendable.clear()
+                await self._sendable.wait()
+
+
+async def _open(address: Address, path: str, query: dict[str, str]) -> ClientConnection:
+    from websockets.asyncio.client import connect, unix_connect  # noqa: PLC0415
+    from websockets.typing import Subprotocol  # noqa: PLC0415
+
+    url = f"{address.websocket_url}{path}?{urlencode(query)}"
+    options: dict[str, Any] = {
+        "additional_headers": address.headers(),
+        "subprotocols": [Subprotocol(SUBPROTOCOL)],
+        "compression": None,
+        "open_timeout": OPEN_S,
+        "close_timeout": CLOSE_S,
+        "ping_interval": PING_S,
+        "max_size": MESSAGE_BYTES,
+        "max_queue": QUEUED_FRAMES,
+    }
+    if address.socket is not None:
+        return await unix_connect(str(address.socket), url, **options)
+    if not address.uses_proxy:
+        options["proxy"] = None
+    if url.startswith("wss:") and address.cacert:
+        import ssl  # noqa: PLC0415
+
+        options["ssl"] = ssl.create_default_context(cafile=address.cacert)
+    return await connect(url, **options)
+
+
+def _refusal(status: int, body: bytes) -> HoldfastError:
+    try:
+        error = msgspec.json.decode(body, type=ErrorAnswer).error
+    except msgspec.MsgspecError:
+        return ProtocolBroken(f"attaching was refused with status {status}", status=status)
+    return error_from(error.code, error.message, error.details, status)
+
+
+def _raise_if_fatal(code: int, reason: str) -> None:
+    if code == REPLACED:
+        raise Detached("another connection of this client took this one's place")
+    if code == HELD:
+        raise Conflict("another client is the writer")
+    if code in FATAL:
+        raise ProtocolBroken(f"the server closed the attachment: {reason}")
