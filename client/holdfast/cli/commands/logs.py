@@ -1,0 +1,157 @@
+"""hold logs: what a session printed, and prints."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import sys
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from holdfast.backoff import Backoff
+from holdfast.cli.arguments import session_argument
+from holdfast.cli.failure import say
+from holdfast.cli.invocation import Invocation
+from holdfast.cli.resolve import path_of, session_of
+from holdfast.cli.table import escaped
+from holdfast.errors import Gone, NotReachable
+
+if TYPE_CHECKING:
+    from holdfast.cli.connection import Connection
+
+__all__ = ["Printer", "logs_command", "since_of"]
+
+UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+Piece = dict[str, Any]
+
+
+@click.command("logs")
+@session_argument
+@click.option("-f", "--follow", is_flag=True, help="Go on until the session ends for good.")
+@click.option("-n", "--lines", type=click.IntRange(min=0), help="Only the last lines.")
+@click.option("--since", metavar="TIME", help="From a time on: RFC 3339, or 90s, 10m, 2h, 1d ago.")
+@click.option("--stream", type=click.Choice(["stdout", "stderr"]), help="Only this one.")
+@click.option("-t", "--timestamps", is_flag=True, help="Begin each line with its time.")
+@click.option("--safe", is_flag=True, help="Escape control characters.")
+@click.pass_obj
+def logs_command(
+    invocation: Invocation,
+    session: str,
+    follow: bool,
+    lines: int | None,
+    since: str | None,
+    stream: str | None,
+    timestamps: bool,
+    safe: bool,
+) -> None:
+    """Print a session's output, unchanged: its stdout to stdout, its stderr to stderr."""
+    if lines is not None and since is not None:
+        raise click.UsageError("give -n or --since, not both")
+    connection = invocation.connect()
+    session_id = session_of(connection, session)["id"]
+    query = {"tail_lines": lines, "since": since and since_of(since, datetime.now(UTC))}
+    query |= {"stream": stream, "follow": follow, "format": "jsonl", "encoding": "base64"}
+    printer = Printer(timestamps=timestamps, safe=safe)
+    for piece in pieces(connection, session_id, query):
+        printer.show(piece)
+    printer.end()
+
+
+def since_of(text: str, now: datetime) -> str:
+    """A time as the daemon reads it, from RFC 3339 or from `90s`, `10m`, `2h`, `1d` ago."""
+    number, unit = text[:-1], text[-1:]
+    if unit in UNITS_S and number.isdecimal():
+        return (now - timedelta(seconds=int(number) * UNITS_S[unit])).isoformat()
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise click.UsageError(f"--since {text!r}: a time, or 90s, 10m, 2h, 1d") from error
+    return moment.astimezone().isoformat()
+
+
+def pieces(connection: Connection, session_id: str, query: dict[str, Any]) -> Iterator[Piece]:
+    """Each piece of output once and in order, also over restarts of the daemon."""
+    backoff = Backoff()
+    while True:
+        try:
+            with connection.stream(path_of(session_id, "output"), query) as response:
+                for line in response:
+                    backoff.reset()
+                    piece = json.loads(line)
+                    query = _after(query, piece)
+                    yield piece
+            return
+        except Gone as error:
+            oldest = error.details["oldest"]
+            yield {"gap": {"from": query.get("offset", 0), "to": oldest}}
+            query = _from(query, oldest)
+        except NotReachable:
+            delay = backoff.delay() if connection.was_reached else None
+            if delay is None:
+                raise
+            time.sleep(delay)
+
+
+def _after(query: dict[str, Any], piece: Piece) -> dict[str, Any]:
+    """The query that goes on behind this piece."""
+    if "gap" in piece:
+        return _from(query, piece["gap"]["to"])
+    size = len(piece["text"]) * 3 // 4 - piece["text"][-2:].count("=")
+    return _from(query, piece["offset"] + size)
+
+
+def _from(query: dict[str, Any], offset: int) -> dict[str, Any]:
+    return {**query, "tail_lines": None, "since": None, "offset": offset}
+
+
+class Printer:
+    """Writes pieces of output to this process' own stdout and stderr.
+
+    Unchanged, they go out as they come. With times, or safe, a line goes out when it is whole, or
+    at the end.
+    """
+
+    def __init__(self, *, timestamps: bool, safe: bool) -> None:
+        self._timestamps = timestamps
+        self._safe = safe
+        self._unfinished: dict[str, tuple[str, bytes]] = {}
+
+    def show(self, piece: Piece) -> None:
+        """Write one piece. Raises `BrokenPipeError` when nobody reads any more."""
+        if gap := piece.get("gap"):
+            say(f"{gap['to'] - gap['from']} bytes of output are no longer kept")
+            return
+        stream, content = piece["stream"], base64.b64decode(piece["text"])
+        if not (self._timestamps or self._safe):
+            _write(stream, content)
+            return
+        began, before = self._unfinished.pop(stream, (piece["time"], b""))
+        *whole, rest = (before + content).split(b"\n")
+        for line in whole:
+            _write(stream, self._line(began, line) + b"\n")
+            began = piece["time"]
+        if rest:
+            self._unfinished[stream] = began, rest
+
+    def end(self) -> None:
+        """Write the lines that never ended."""
+        for stream, (began, line) in self._unfinished.items():
+            _write(stream, self._line(began, line))
+        self._unfinished.clear()
+
+    def _line(self, time_: str, line: bytes) -> bytes:
+        if self._safe:
+            line = escaped(line.decode(errors="backslashreplace")).encode()
+        return f"{time_} ".encode() + line if self._timestamps else line
+
+
+def _write(stream: str, content: bytes) -> None:
+    fd = sys.stderr.fileno() if stream == "stderr" else sys.stdout.fileno()
+    view = memoryview(content)
+    while view:
+        view = view[os.write(fd, view) :]

@@ -1,0 +1,51 @@
+"""hold rm, prune: forget finished sessions, and free their IDs."""
+
+from __future__ import annotations
+
+import click
+
+from holdfast.cli.arguments import json_option, label_option, print_json, sessions_argument
+from holdfast.cli.invocation import Invocation
+from holdfast.cli.resolve import path_of, resolved
+from holdfast.cli.select import selected
+
+__all__ = ["prune_command", "rm_command"]
+
+
+@click.command("rm")
+@sessions_argument()
+@label_option("Every finished session with this label.")
+@click.option("--all", "all_", is_flag=True, help="Every finished session.")
+@click.option("-f", "--force", is_flag=True, help="Kill it first when it is alive.")
+@json_option
+@click.pass_obj
+def rm_command(
+    invocation: Invocation,
+    sessions: tuple[str, ...],
+    labels: tuple[str, ...],
+    all_: bool,
+    force: bool,
+) -> None:
+    """Forget sessions: record, output, ID."""
+    connection = invocation.connect()
+    refs = selected(connection, sessions, labels, every=all_, finished=True)
+    for ref in refs:
+        resolved(
+            connection,
+            ref,
+            lambda known: connection.call("DELETE", path_of(known), query={"force": force}),
+        )
+        click.echo(ref)
+
+
+@click.command("prune")
+@json_option
+@click.pass_obj
+def prune_command(invocation: Invocation) -> None:
+    """Forget every finished session."""
+    removed = invocation.connect().call("POST", "/v1/prune")["removed"]
+    if invocation.as_json:
+        print_json(removed)
+    else:
+        for session_id in removed:
+            click.echo(session_id)
