@@ -1,0 +1,89 @@
+"""Routes of sessions: create, list, get, change, remove."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+
+from api.answers import Json, caller, encoded, services
+from api.body import decode, decode_bytes, read_body
+from api.errors import BadRequest
+from api.list_query import parse, select
+from api.live import live_fields
+from api.requests import create_session, with_capacity
+from api.views import session_view
+from holdfast import wire
+
+__all__ = ["create", "get", "list_", "patch", "remove"]
+
+
+async def create(request: Request) -> Response:
+    """Start a session, or answer with the one that has the ID or the name already."""
+    shared = services(request)
+    body = await read_body(request)
+    asked = decode_bytes(body, wire.SessionRequest)
+    capacity = shared.settings.output.capacity_bytes
+    if capacity != asked.output.capacity:
+        asked = with_capacity(body, asked, capacity)
+    wanted = create_session(asked, caller(request), shared.settings.limits.argv_env_bytes)
+    session, created = await shared.supervisor.create(wanted)
+    content = b'{"session":%b,"created":%b}' % (
+        shared.views.encoded(session),
+        b"true" if created else b"false",
+    )
+    return encoded(content, HTTPStatus.CREATED if created else HTTPStatus.OK)
+
+
+async def list_(request: Request) -> Response:
+    """Answer with the page of sessions that the query selects."""
+    shared = services(request)
+    query = parse(request.query_params.multi_items())
+    # Taken first, so that a change while the page is made is told by an event after it.
+    event_cursor = shared.supervisor.feed.last
+    sessions = shared.supervisor.sessions()
+    shared.views.forget_others(sessions)
+    page, cursor = select(sessions, query)
+    return encoded(shared.views.page(page, cursor, event_cursor))
+
+
+async def get(request: Request) -> Response:
+    """Answer with one session, with what is only looked up for a single one."""
+    shared = services(request)
+    session = shared.supervisor.find(request.path_params["id"])
+    usage, ports = await live_fields(session)
+    view = session_view(session, shared.supervisor.clock)
+    return Json(msgspec.structs.replace(view, usage=usage, ports=ports))
+
+
+async def patch(request: Request) -> Response:
+    """Change name or labels."""
+    shared = services(request)
+    asked = await decode(request, wire.SessionPatch)
+    session = shared.supervisor.find(request.path_params["id"])
+    changed = await shared.supervisor.patch(
+        session.record.id,
+        name=... if asked.name is msgspec.UNSET else asked.name,
+        labels=... if asked.labels is msgspec.UNSET else asked.labels,
+        by=caller(request),
+    )
+    return encoded(shared.views.encoded(changed))
+
+
+async def remove(request: Request) -> Response:
+    """Forget a finished session; with `force=true` kill a living one first."""
+    shared = services(request)
+    force = flag(request, "force")
+    session = shared.supervisor.find(request.path_params["id"])
+    await shared.supervisor.remove(session.record.id, force=force, by=caller(request))
+    return Response(status_code=HTTPStatus.NO_CONTENT)
+
+
+def flag(request: Request, name: str) -> bool:
+    """Return a query's `true` or `false`, false when absent. Raises BadRequest."""
+    text = request.query_params.get(name, "false")
+    if text not in ("true", "false"):
+        raise BadRequest(f"{name} is true or false.", query=name)
+    return text == "true"
