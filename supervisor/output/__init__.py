@@ -20,6 +20,7 @@ from supervisor.output.log import OutputLog
 from supervisor.output.pump import Pump
 from supervisor.output.reader import LogReader, Span, TailCache
 from supervisor.output.segments import MIN_CAPACITY_BYTES, Hole, Stream
+from supervisor.output.selftest import check_state_folder
 from supervisor.output.space import Space
 from supervisor.output.tap import Tap
 
@@ -51,4 +52,5 @@ __all__ = [
     "TailCache",
     "Tap",
     "TapRemoved",
+    "check_state_folder",
 ]

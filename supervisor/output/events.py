@@ -90,6 +90,13 @@ class InputEnded:
 
 
 @dataclass(frozen=True, slots=True)
+class Discarding:
+    """From here on output is thrown away: no further byte is added to the log."""
+
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
 class TapRemoved:
     """All descriptors of the session are closed; no further event bears its key."""
 
@@ -121,6 +128,7 @@ PumpEvent = (
     | Delivered
     | InputBroken
     | InputEnded
+    | Discarding
     | TapRemoved
     | NodeFilling
     | PumpFailed

@@ -35,10 +35,7 @@ def waiting_bytes(pipe: int) -> int:
 
 
 class Feed:
-    """One session's accepted input on its way to the child; moved on without ever blocking.
-
-    `base` is the absolute input offset of the journal's first byte.
-    """
+    """One session's accepted input on its way to the child; moved on without ever blocking."""
 
     __slots__ = (
         "_pending",
@@ -46,7 +43,6 @@ class Feed:
         "_relay",
         "_watched",
         "armed",
-        "base",
         "ending",
         "journal",
         "key",
@@ -54,13 +50,10 @@ class Feed:
         "sink",
     )
 
-    def __init__(
-        self, key: str, journal: int, sink: int, relay: tuple[int, int] | None, base: int
-    ) -> None:
+    def __init__(self, key: str, journal: int, sink: int, relay: tuple[int, int] | None) -> None:
         self.key = key
         self.journal = journal
         self.sink = sink
-        self.base = base
         self.open = True
         self.armed = False
         self.ending = False
@@ -72,7 +65,7 @@ class Feed:
     @property
     def delivered(self) -> int:
         """Absolute input offset below which the child has everything."""
-        return self.base + self._position - self._pending
+        return self._position - self._pending
 
     @property
     def watched(self) -> int:
@@ -98,7 +91,6 @@ class Feed:
 
     def replace_journal(self, journal: int) -> None:
         """Go on with a new journal; the former one is all delivered, and is closed."""
-        self.base += self._position
         os.close(self.journal)
         self.journal = journal
         self._position = os.lseek(journal, 0, os.SEEK_CUR)
@@ -174,6 +166,12 @@ class Feeds:
             if feed.open:
                 feed.ending = True
                 self._push(feed)
+
+    def cut(self, feed: Feed) -> None:
+        """Its terminal has ended: nothing can be delivered any more."""
+        with self._lock:
+            if feed.open:
+                self._shut(feed, InputBroken(feed.key, feed.delivered))
 
     def replace_journal(self, feed: Feed, journal: int) -> None:
         """Swap the journal and deliver what the new one holds."""

@@ -79,7 +79,7 @@ class OutputLog:
         "oldest",
     )
 
-    def __init__(self, folder: Path | str, capacity: int) -> None:
+    def __init__(self, folder: Path | str, capacity: int, start: int = 0) -> None:
         if capacity < MIN_CAPACITY_BYTES:
             message = f"capacity {capacity} is below {MIN_CAPACITY_BYTES} bytes"
             raise ValueError(message)
@@ -91,15 +91,15 @@ class OutputLog:
         found = recover(self._folder)
         self._older = found.older
         self._older_bytes = sum(segment.bytes_on_disk for segment in found.older)
-        self._base = found.base
+        self._base = found.base if found.size or found.older else max(found.base, start)
         self._used = found.size
         self._records = found.records
         self._last = found.last_offset
         self._time_ns = found.last_time_ns
         self._stream = found.last_stream
         self.holes: tuple[Hole, ...] = found.holes
-        self.oldest = found.older[0].base if found.older else found.base
-        self.next = found.base + found.size
+        self.oldest = found.older[0].base if found.older else self._base
+        self.next = self._base + found.size
         # Data bytes of the current segment at which something has to happen before the next
         # splice: roll over, drop the oldest, or (0) open the files.
         self._turn_at = 0

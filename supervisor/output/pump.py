@@ -25,6 +25,7 @@ from contextlib import suppress
 from supervisor.output.events import (
     Advanced,
     AllEnded,
+    Discarding,
     Dropped,
     InputEnded,
     NodeFilling,
@@ -286,9 +287,10 @@ class Pump:
         self._forget(source)
         line.open.remove(source)
         if line.feed is not None and source.fd == line.feed.sink:
-            line.parked = source
-        else:
-            source.close()
+            # A master without slaves still takes bytes, into nowhere.
+            self._feeds.cut(line.feed)
+            self._events += self._feeds.events()
+        source.close()
         self._events.append(StreamEnded(line.key, source.stream))
         if not line.open:
             line.log.close()
@@ -342,8 +344,6 @@ class Pump:
         for source in line.open:
             self._forget(source)
             source.close()
-        if line.parked is not None:
-            line.parked.close()
         line.log.close()
         self._events += [*self._feeds.events(), TapRemoved(key)]
 
@@ -377,5 +377,6 @@ class Pump:
     def _discard(self, line: Line) -> None:
         self._announce_now(line)
         line.discarding = True
+        self._events.append(Discarding(line.key))
         if line.stalled is not None:
             self._resume(line)

@@ -29,7 +29,7 @@ class Tap:
 
     Either `stdout` and `stderr` (None: not wanted; combined: `stdout` alone) or `master` with
     `relay` (read end, write end). Input: `journal` with `stdin`, or with `master` and
-    `input_relay`. `input_base` is the absolute input offset of the journal's first byte.
+    `input_relay`; offsets in it are the session's own.
     """
 
     key: str
@@ -42,7 +42,6 @@ class Tap:
     input_relay: tuple[int, int] | None = None
     journal: int | None = None
     on_full: OnFull = "drop"
-    input_base: int = 0
 
 
 class Source(Protocol):
@@ -181,7 +180,6 @@ class Line:
         "moved",
         "oldest",
         "open",
-        "parked",
         "stalled",
         "taken",
         "told_ns",
@@ -198,8 +196,6 @@ class Line:
         self.stalled: StallReason | None = None
         self.announced: StallReason | None = None
         self.open: list[Source] = _sources(self, tap)
-        # A terminal's descriptors serve its input too, so they outlive the end of its output.
-        self.parked: Source | None = None
         self.feed = _feed(tap)
         self.set_on_full(tap.on_full)
 
@@ -240,4 +236,4 @@ def _feed(tap: Tap) -> Feed | None:
     if tap.journal is None or sink is None:
         return None
     relay = tap.input_relay if tap.master is not None else None
-    return Feed(tap.key, tap.journal, sink, relay, tap.input_base)
+    return Feed(tap.key, tap.journal, sink, relay)
