@@ -32,7 +32,7 @@ from holdfast.errors import NotReachable
 if TYPE_CHECKING:
     from holdfast.address import Address
 
-__all__ = ["daemon_command", "daemon_environment", "start_daemon", "state_dir"]
+__all__ = ["daemon_command", "daemon_environment", "scope", "start_daemon", "state_dir"]
 
 READY_S = 30.0
 OTHER_S = 5.0
@@ -91,7 +91,7 @@ def start_daemon(address: Address) -> None:
             return
         log = state / "daemon.log"
         seen = log.stat().st_size if log.exists() else 0
-        daemon = _spawn([*_scope(os.environ), *daemon_command(), "--autostarted"], log)
+        daemon = _spawn([*scope(os.environ), *daemon_command(), "--autostarted"], log)
         try:
             ready = _wait_ready(path, daemon)
         finally:
@@ -142,7 +142,7 @@ def _wait_ready(path: str, daemon: int | None) -> bool:
     return False
 
 
-def _scope(environ: Mapping[str, str]) -> list[str]:
+def scope(environ: Mapping[str, str]) -> list[str]:
     """What to put before the command so that it gets a scope of its own, where that works."""
     runtime = environ.get("XDG_RUNTIME_DIR")
     found = which("systemd-run")

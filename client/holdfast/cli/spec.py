@@ -61,10 +61,10 @@ def body_of(
         "shell": given["shell"],
         "size": given["size"] if fixed.get("tty") else None,
         "replace": given["replace"],
-        **_who(given["user"]),
         **_place(invocation, given),
     }
     body.update({key: value for key, value in optional.items() if value})
+    body.update(_who(given["user"]))
     if given["timeout"] is not None:
         body["timeouts"] = {"run": given["timeout"]}
     return body

@@ -24,6 +24,11 @@ __all__ = ["Finding", "doctor_command", "findings_of_node"]
 
 FEW_DESCRIPTORS = 4096
 FOREIGN_FILE_SYSTEMS = ("nfs", "nfs4", "9p", "cifs", "fuse", "smb3", "ceph")
+CONTAINMENT = {
+    "cgroup": "a cgroup for each session: kill reaches everything, proven by the kernel",
+    "shim": "a subreaper for each session, as no cgroup v2 can be made here: kill reaches "
+    "everything, proven by the kernel; 0.8 MB each",
+}
 SURVIVES = (
     ("this terminal closes, the client is killed", "everything", "sessions_survive_daemon"),
     ("the daemon is killed or upgraded", "sessions, output, input", "sessions_survive_daemon"),
@@ -89,9 +94,7 @@ def _state(folder: Path) -> Finding:
         text = f"{folder} is on {kind}: set HOLDFAST_STATE_DIR to a place on a local disk"
         return Finding("state", text, ok=False)
     if len(socket) > 107:  # noqa: PLR2004  (unix(7): sun_path has 108 bytes with its NUL)
-        return Finding(
-            "state", f"{folder} is too long for a socket: set HOLDFAST_STATE_DIR", ok=False
-        )
+        return Finding("state", f"{folder} is too long: set HOLDFAST_STATE_DIR", ok=False)
     if not os.access(there, os.W_OK):
         return Finding("state", f"{there} is not writable: chown it, or set HOLDFAST_STATE_DIR",
                        ok=False)  # fmt: skip
@@ -133,9 +136,7 @@ def findings_of_node(node: dict[str, Any]) -> Iterator[Finding]:
     keeper = node["keeper"]["pid"]
     text = f"process {keeper}" if keeper else "none: no session can start; see daemon.log"
     yield Finding("keeper", text, ok=keeper is not None)
-    yield Finding(
-        "containment", _CONTAINMENT.get(node["containment"], node["containment"]), ok=True
-    )
+    yield Finding("containment", CONTAINMENT[node["containment"]], ok=True)
     yield Finding("splice", "tested at the daemon's start: output survives its SIGKILL",
                   ok=node["promises"].get("output_survives_daemon", False))  # fmt: skip
     yield Finding("limits", "  ".join(f"{key}={value}" for key, value in node["limits"].items()))
@@ -144,10 +145,3 @@ def findings_of_node(node: dict[str, Any]) -> Iterator[Finding]:
     for cause, kept, promise in SURVIVES:
         holds = None if promise is None else bool(node["promises"].get(promise))
         yield Finding("survives", f"{cause}: {kept}", holds)
-
-
-_CONTAINMENT = {
-    "cgroup": "a cgroup for each session: kill reaches everything, proven by the kernel",
-    "shim": "a subreaper for each session (no cgroup v2 can be made here): kill reaches "
-            "everything, proven by the kernel; 0.8 MB each",
-}  # fmt: skip
