@@ -4,7 +4,6 @@ Rules
 - A `Change` is stored whole or not at all, and is durable against the death of the process when
   `commit` returns. Changes take effect in the order in which `commit` was called.
 - No driver's exception crosses: `StoreFailed` is all that a caller sees.
-- Times come from a `Clock`, so that tests advance a virtual one.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from typing import Protocol
 
 from supervisor.records import Event, Receipt, SessionRecord, Token, Tombstone
 
-__all__ = ["Change", "Clock", "Loaded", "Store", "Trim"]
+__all__ = ["Change", "Loaded", "Store", "Trim"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,13 +85,3 @@ class Store(Protocol):
 
     async def trim(self, trim: Trim) -> int:
         """Delete what is over the bounds, in small steps; return the oldest event ID kept."""
-
-
-class Clock(Protocol):
-    """Where time comes from: seconds that only advance, and the wall clock."""
-
-    def monotonic(self) -> float:
-        """Return CLOCK_MONOTONIC in seconds."""
-
-    def wall_us(self) -> int:
-        """Return the time in microseconds since the epoch, UTC."""

@@ -20,6 +20,7 @@ from typing import Any
 __all__ = [
     "By",
     "Cause",
+    "Delivered",
     "Event",
     "Outcome",
     "OutcomeKind",
@@ -161,14 +162,24 @@ class By:
 class Cause:
     """What began the end of this generation, kept so that the outcome can name it.
 
-    `kind` is `stop`, `kill`, `timeout` or `signal`; `delivered` holds the signal numbers that
-    were delivered to this generation in its name.
+    `kind` is `stop`, `kill`, `restart` or `timeout`; `signal` is the number it began with (a
+    SIGKILL after the grace belongs to it as well).
     """
 
     kind: str
-    command_id: str | None
     by: By
-    delivered: tuple[int, ...] = ()
+    signal: int
+    command_id: str | None = None
+    grace_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """A single signal that a `signal` request sent to this generation."""
+
+    signal: int
+    by: By
+    command_id: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -177,7 +188,12 @@ class SessionRecord:
 
     `keeper_id`, `boot_id` say where the child of this generation lives; `containment` is enough
     to kill its tree when keeper and daemon were both replaced. `output_*` are true once the
-    outcome is committed; before that the log's files are.
+    outcome is committed; before that the log's files are. `restart_wanted` is the command ID of a
+    restart to carry out after the end, `restarting` of the one that this generation came from;
+    `kept` says that leftovers were kept and may still live. `input_next` is the input offset at
+    which this generation began, and after its end the next one does.
+    `drained` says that this generation's output ended, `status` is the wait status of its leader,
+    `spawn_error` is `{errno, stage, message}`, `lost_reason` why no status can be known.
     """
 
     id: str
@@ -205,12 +221,20 @@ class SessionRecord:
     run_timeout_s: float | None = None
     on_full: str = "drop"
     size: Size | None = None
+    input_next: int = 0
     input_closed: bool = False
     output_oldest: int = 0
     output_next: int = 0
     output_complete: bool = False
     cause: Cause | None = None
-    restart_by: str | None = None
+    delivered: tuple[Delivered, ...] = ()
+    restart_wanted: str | None = None
+    restarting: str | None = None
+    drained: bool = False
+    status: int | None = None
+    spawn_error: Mapping[str, Any] | None = None
+    lost_reason: str | None = None
+    kept: bool = False
     restarts: int = 0
     outcome: Outcome | None = None
     survivors: tuple[int, ...] = ()
@@ -254,7 +278,7 @@ class Receipt:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
-    """One entry of the node's event log; `id` counts up by one without holes."""
+    """One entry of the node's event log; `id` only counts up."""
 
     id: int
     time_us: int

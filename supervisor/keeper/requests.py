@@ -126,7 +126,7 @@ def _close_input(keeper: Keeper, message: Message) -> Answer:
 
 
 def _new_journal(keeper: Keeper, message: Message) -> Answer:
-    """`{session, generation}` -> the new journal; the former one is closed here."""
+    """`{session, generation, offset}` -> the new journal; the former one is closed here."""
     session = _held(keeper, message)
     journal = new_journal(message["offset"])
     os.close(session.fds["journal"])

@@ -1,0 +1,66 @@
+"""What all sessions of one node share: clock, event feed, receipts, pump, keeper, log folders."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from supervisor.clock import Clock
+from supervisor.commands import Receipts
+from supervisor.errors import Refused
+from supervisor.feed import EventFeed
+from supervisor.keeper.client import KeeperClient
+from supervisor.output.pump import Pump
+from supervisor.output.reader import TailCache
+from supervisor.output.space import Space
+from supervisor.ports import Store
+
+__all__ = ["Node"]
+
+
+class Node:
+    """The shared parts. `keeper` is None while a new keeper is being started."""
+
+    __slots__ = (
+        "boot_id",
+        "cache",
+        "clock",
+        "feed",
+        "keeper",
+        "name",
+        "pump",
+        "receipts",
+        "report",
+        "sessions_dir",
+        "space",
+        "store",
+    )
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        boot_id: str,
+        clock: Clock,
+        store: Store,
+        sessions_dir: Path,
+        report: Callable[[str, BaseException], None],
+    ) -> None:
+        self.name = name
+        self.boot_id = boot_id
+        self.clock = clock
+        self.store = store
+        self.sessions_dir = sessions_dir
+        self.report = report
+        self.feed = EventFeed(store, clock, name)
+        self.receipts = Receipts(store)
+        self.cache = TailCache()
+        self.keeper: KeeperClient | None = None
+        self.pump: Pump
+        self.space: Space
+
+    def need_keeper(self) -> KeeperClient:
+        """Return the keeper. Raises Refused while a new one is being started."""
+        if self.keeper is None:
+            raise Refused("the keeper is being started again; try again in a moment")
+        return self.keeper
