@@ -78,6 +78,7 @@ async def _serve(
         state_dir=settings.state_dir,
         settings=_supervisor_settings(settings, descriptors),
         respawn=_respawn(settings, flags),
+        report=_report,
     )
     await supervisor.start()
     try:
@@ -138,6 +139,11 @@ def _take_signals(stopping: asyncio.Event) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
     loop.add_signal_handler(signal.SIGHUP, lambda: None)
+
+
+def _report(what: str, error: BaseException) -> None:
+    """Log what the supervisor could not do."""
+    _log.error(what, exc_info=error)
 
 
 def _from_flags(flags: argparse.Namespace) -> dict[tuple[str, str], Any]:

@@ -38,14 +38,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     else:
         return _refuse(_SUPERVISORD)
 
-    from api.compose import AlreadyServed, run  # noqa: PLC0415  (see the module's docstring)
+    from api.compose import run  # noqa: PLC0415  (see the module's docstring)
     from supervisor.errors import StartRefused  # noqa: PLC0415
 
     try:
         run(flags)
-    except AlreadyServed as refusal:
-        return 0 if flags.autostarted else _refuse(refusal.message)
     except StartRefused as refusal:
+        if flags.autostarted and refusal.details.get("locked"):
+            return 0
         return _refuse(refusal.message)
     return 0
 

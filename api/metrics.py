@@ -10,7 +10,7 @@ Rules
 from __future__ import annotations
 
 from collections import Counter as Tally
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
@@ -22,7 +22,7 @@ from prometheus_client.core import (
 )
 from prometheus_client.registry import Collector
 
-from supervisor.errors import Gone
+from supervisor.errors import Gone, StoreFailed
 from supervisor.records import Event
 from supervisor.supervisor import Supervisor
 
@@ -80,10 +80,11 @@ class Metrics:
         after = feed.last
         while True:
             try:
-                events = await feed.page(after, _BATCH)
-            except Gone:
-                after = feed.oldest - 1
-                continue
+                events: Sequence[Event] = await feed.page(after, _BATCH)
+            except (Gone, StoreFailed):
+                # What cannot be read is not counted; the node itself goes on.
+                after = feed.last
+                events = ()
             for event in events:
                 after = event.id
                 self._count(event)

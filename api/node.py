@@ -42,7 +42,7 @@ async def metrics(request: Request) -> Response:
 
 async def prune(request: Request) -> Response:
     """Forget all finished sessions."""
-    return Json({"removed": await services(request).supervisor.prune(caller(request))})
+    return Json({"removed": await services(request).supervisor.prune()})
 
 
 async def shutdown(request: Request) -> Response:

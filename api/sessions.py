@@ -67,7 +67,6 @@ async def patch(request: Request) -> Response:
         session.record.id,
         name=... if asked.name is msgspec.UNSET else asked.name,
         labels=... if asked.labels is msgspec.UNSET else asked.labels,
-        by=caller(request),
     )
     return encoded(shared.views.encoded(changed))
 
