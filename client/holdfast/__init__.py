@@ -14,9 +14,6 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from holdfast.client import Client, connect
-    from holdfast.frames import Output
-    from holdfast.result import Result
-    from holdfast.session import Session
     from holdfast.errors import (
         BadRequest,
         CommandFailed,
@@ -43,6 +40,9 @@ if TYPE_CHECKING:
         Unavailable,
         ValidationFailed,
     )
+    from holdfast.frames import Output
+    from holdfast.result import Result
+    from holdfast.session import Session
 
 __all__ = [
     "BadRequest",

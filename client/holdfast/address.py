@@ -82,12 +82,13 @@ def resolve(
     if not url:
         return Address("http://localhost", local_socket(environ), token, cacert)
     parts = urlsplit(url)
-    if parts.scheme == "unix" and not parts.netloc and parts.path:
+    if parts.scheme == "unix" and not parts.netloc and parts.path.startswith("/"):
         return Address("http://localhost", Path(unquote(parts.path)), token, cacert)
     if parts.scheme in ("http", "https") and parts.hostname and not parts.username:
         found = token or _token_of(environ)
         return Address(f"{parts.scheme}://{parts.netloc}", None, found, cacert)
-    raise BadRequest(f"{url!r} is not an address: unix:///path, http://host:port or https://host")
+    shown = "what was given" if "@" in url else repr(url)  # before an @ there may be a password
+    raise BadRequest(f"{shown} is not an address: unix:///path, http://host:port or https://host")
 
 
 def _token_of(environ: Mapping[str, str]) -> str | None:

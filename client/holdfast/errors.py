@@ -156,8 +156,8 @@ class SpawnFailed(BadRequest):
     code = "SPAWN_FAILED"
 
     @property
-    def errno(self) -> int | None:
-        """The system's error number, such as 2 for ENOENT."""
+    def errno(self) -> str | None:
+        """The system's name of the error, such as ENOENT."""
         return self.details.get("errno")
 
     @property

@@ -66,7 +66,7 @@ class AttachProtocol:
         self._wanted_role = role
         self._takeover = takeover
         self._on_slow = on_slow
-        self._acked = offset or 0
+        self._acked = self._taken = offset or 0
         self._control: deque[str] = deque()
         self._input_ending = False
         self._end_sent = False
@@ -144,11 +144,11 @@ class AttachProtocol:
         self._control.append(text(type_, **fields))
 
     def taken(self, offset: int) -> bool:
-        """Say that the reader has everything below `offset`; return whether to send that now."""
-        due = self._on_slow == "block" and offset - self._acked >= ACK_BYTES
-        if due and self.role is not None:
-            self._acked = offset
-            self._control.append(text("ack", offset=offset))
+        """Say that the reader has everything below `offset`; return whether there is news to send."""
+        self._taken = max(self._taken, offset)
+        due = self._on_slow == "block" and self._taken - self._acked >= ACK_BYTES
+        if due:
+            self._ack()
         return due
 
     def next_message(self) -> str | bytes | None:
@@ -176,8 +176,15 @@ class AttachProtocol:
             raise ProtocolBroken("the server said `attached` twice")
         self.role = frame.role
         self.journal.connected(frame.input_next)
-        if self.position is not None and self._on_slow == "block" and self.position > self._acked:
-            self._acked = 0  # the daemon is a new one; it forgot what was taken
+        if self._taken:
+            # A new daemon has forgotten it. Where the ring is full of what was taken, nothing more
+            # comes before it knows.
+            self._ack()
+
+    def _ack(self) -> None:
+        if self._on_slow == "block" and self.role is not None:
+            self._acked = self._taken
+            self._control.append(text("ack", offset=self._taken))
 
     def _output(self, frame: Output) -> Output | None:
         if self.position is None:

@@ -95,7 +95,7 @@ class Transport:
                 harmless = call.repeatable or not lost.was_sent
                 delay = backoff.delay() if harmless and self.reached else None
                 if delay is None:
-                    raise self.unreachable(lost.cause) from lost.cause
+                    raise self.unreachable(lost.cause) from None
             await asyncio.sleep(delay)
 
     async def ask(self, type_: type[T], call: Call) -> T:
