@@ -20,10 +20,10 @@ from msgspec import UNSET, UnsetType
 from api.body import decode_bytes
 from api.errors import BadRequest, Invalid
 from holdfast import wire
+from supervisor.creation import CreateSession
 from supervisor.errors import NotFound, TooLarge
 from supervisor.records import By, OutputSpec, Size, Spec, Timeouts
 from supervisor.signals import signal_name
-from supervisor.supervisor import CreateSession
 
 __all__ = [
     "AnySignal",
