@@ -109,8 +109,10 @@ class KeeperClient:
             told, _ = await asyncio.wait_for(hello, timeout)
         except KeeperGone:
             raise
-        except KeeperError as error:
+        except (KeeperError, OSError) as error:
             client.close()
+            if isinstance(error, TimeoutError):
+                raise
             raise KeeperGone(str(error)) from error
         except BaseException:
             client.close()

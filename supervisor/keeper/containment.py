@@ -203,7 +203,7 @@ class ShimContainment:
 
     async def _orphans_gone(self, deadline: float) -> bool:
         """Wait for one orphan after the other; the keeper says which there are."""
-        while True:
+        while time.monotonic() < deadline:
             try:
                 self._orphans = await self._ask_orphans(False)  # noqa: FBT003 - the one argument
                 if not self._orphans:
@@ -219,6 +219,7 @@ class ShimContainment:
                     return False
             finally:
                 os.close(pidfd)
+        return False
 
 
 async def kill_left_cgroup(path: str, timeout: float = 2.0) -> list[int]:

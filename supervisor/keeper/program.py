@@ -246,15 +246,16 @@ class Keeper:
             self.respawner.ended(time.monotonic())
         elif pid == self.spawner.spare_pid:
             self.spawner.spare_ended()
-        session = self.children.pop(pid, None)
+        session = self.children.get(pid)
         if session is not None and session.shim_pid == pid:
             self._hear_shim(session)  # what it said before it died
         elif session is not None and session.pid == pid:
             self.leader_ended(session, status)
-        if session is not None:
-            session.orphans.discard(pid)
         if self.spawner.containment != "cgroup":
             self.orphans.come_from(session)
+        self.children.pop(pid, None)  # only now: until it is reaped it is still among our children
+        if session is not None:
+            session.orphans.discard(pid)
 
     def _hear_shim(self, session: Session) -> None:
         """Read all that a shim reported."""

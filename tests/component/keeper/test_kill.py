@@ -1,0 +1,195 @@
+"""Kill means the whole tree, with a cgroup and with a shim, whatever the tree does about it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+
+import pytest
+
+from supervisor.keeper.containment import kill_left_cgroup
+from tests.component.keeper.post import (
+    PATIENCE_S,
+    Post,
+    process_ended,
+    read_lines,
+    read_some,
+    read_to_end,
+)
+
+TREE = """
+import os, signal
+def stay():
+    os.write(1, b"%d\\n" % os.getpid())
+    signal.pause()
+def child(then):
+    if not os.fork():
+        then()
+        os._exit(0)
+def twice(then):
+    os.setsid()
+    child(then)
+def scrubbed():
+    os.setsid()
+    os.write(1, b"%d\\n" % os.getpid())
+    os.execve("/bin/sleep", ["sleep", "1000"], {})
+child(lambda: (os.setpgid(0, 0), stay()))
+child(lambda: (os.setsid(), stay()))
+child(lambda: twice(stay))
+child(lambda: twice(scrubbed))
+stay()
+"""
+"""Five processes that print their pid: leader, own group, own session, double fork, and double
+fork with its own session and an empty environment."""
+
+CHAINS = """
+import os
+for _ in range(8):
+    if not os.fork():
+        os.setsid()
+        while True:
+            if os.fork():
+                os._exit(0)
+os.write(1, b"running\\n")
+os.read(0, 1)
+"""
+"""Eight processes that go on forking themselves and ending, each time under a new pid."""
+
+
+def lives(pid: int) -> bool:
+    try:
+        with open(f"/proc/{pid}/stat") as file:  # noqa: PTH123 - a line of /proc
+            return file.read().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False
+
+
+async def tree_of_five(post: Post) -> tuple[list[int], str]:
+    held = await post.spawn("tree", sys.executable, "-I", "-S", "-c", TREE)
+    pids = [int(line) for line in await read_lines(held.stdout, 5)]
+    return pids, held.session
+
+
+async def test_no_process_of_a_tree_of_five_survives_a_kill(post: Post) -> None:
+    pids, _ = await tree_of_five(post)
+    (held,) = await post.children()
+    assert sorted(held.containment.pids()) == sorted(pids)
+    assert not await held.containment.empty(0)
+    await held.containment.kill()
+    assert await held.containment.empty(PATIENCE_S)
+    assert [pid for pid in pids if lives(pid)] == []
+    assert held.containment.pids() == []
+    assert await post.exit_of("tree") == signal.SIGKILL
+
+
+async def test_the_tree_of_an_ended_leader_is_killed_too(post: Post) -> None:
+    pids, _ = await tree_of_five(post)
+    (held,) = await post.children()
+    await post.client.signal("tree", 1, signal.SIGKILL, "leader")
+    assert await post.exit_of("tree") == signal.SIGKILL
+    assert len(held.containment.pids()) == 4
+    await held.containment.kill()
+    assert await held.containment.empty(PATIENCE_S)
+    assert [pid for pid in pids if lives(pid)] == []
+
+
+async def test_chains_that_fork_without_end_are_killed(post: Post) -> None:
+    held = await post.spawn("chains", sys.executable, "-I", "-S", "-c", CHAINS, stdin="pipe")
+    assert await read_lines(held.stdout, 1) == ["running"]
+    other = await post.sh("other", "echo served")  # meanwhile the keeper serves others
+    assert await read_lines(other.stdout, 1) == ["served"]
+    await held.containment.kill()
+    assert await held.containment.empty(PATIENCE_S)
+    assert await read_to_end(held.stdout) == b""  # the kernel says that nobody holds it
+
+
+async def test_a_signal_reaches_every_member_once(post: Post) -> None:
+    pids, _ = await tree_of_five(post)
+    (held,) = await post.children()
+    assert held.containment.signal(signal.SIGTERM) == 5
+    assert await held.containment.empty(PATIENCE_S)
+    assert [pid for pid in pids if lives(pid)] == []
+
+
+async def test_a_signal_reaches_the_leader_or_its_group(post: Post) -> None:
+    script = 'trap "echo leader" USR1; sh -c \'trap "echo member" USR1; echo up; {}\' & {}'
+    wait = "while :; do read -r _ < /dev/tty; done"
+    held = await post.sh("group", script.format("sleep 1000 & wait; wait", "echo up; wait; wait"),
+                         stderr="ignore")
+    assert wait
+    assert await read_lines(held.stdout, 2) == ["up", "up"]
+    await post.client.signal("group", 1, signal.SIGUSR1, "leader")
+    assert await read_lines(held.stdout, 1) == ["leader"]
+    await post.client.signal("group", 1, signal.SIGTERM, "group")
+    assert await post.exit_of("group") == signal.SIGTERM
+    assert await read_to_end(held.stdout) == b""
+    with pytest.raises(ProcessLookupError):
+        await post.client.signal("group", 1, signal.SIGTERM, "leader")
+
+
+async def test_leftovers_live_on_after_drop(post: Post) -> None:
+    held = await post.sh("left", "sleep 1000 & echo $!")
+    (line,) = await read_lines(held.stdout, 1)
+    assert await post.exit_of("left") == 0
+    await post.client.drop("left", 1)
+    assert await post.children() == []
+    assert held.containment.pids() == [int(line)]
+    await held.containment.kill()
+    assert await held.containment.empty(PATIENCE_S)
+
+
+@pytest.mark.parametrize("containment", ["shim"])
+async def test_a_killed_shim_costs_neither_the_status_nor_the_kill(post: Post) -> None:
+    pids, _ = await tree_of_five(post)
+    bystander = await post.sh("bystander", "sleep 1000")
+    held = next(each for each in await post.children() if each.session == "tree")
+    shim = int(held.containment._shim_pid)  # type: ignore[attr-defined]
+    os.kill(shim, signal.SIGKILL)
+    await process_ended(shim)
+    await post.client.signal("tree", 1, signal.SIGTERM, "leader")
+    assert await post.exit_of("tree") == signal.SIGTERM
+    await held.containment.kill()
+    assert await held.containment.empty(PATIENCE_S)
+    assert [pid for pid in pids if lives(pid)] == []
+    assert lives(bystander.pid)
+
+
+@pytest.mark.parametrize("containment", ["shim"])
+async def test_chains_are_killed_after_their_shim(post: Post) -> None:
+    held = await post.spawn("chains", sys.executable, "-I", "-S", "-c", CHAINS, stdin="pipe")
+    assert await read_lines(held.stdout, 1) == ["running"]
+    os.kill(held.containment._shim_pid, signal.SIGKILL)  # type: ignore[attr-defined]
+    await process_ended(held.containment._shim_pid)  # type: ignore[attr-defined]
+    await held.containment.kill()
+    assert await held.containment.empty(PATIENCE_S)
+    assert await read_to_end(held.stdout) == b""
+
+
+@pytest.mark.parametrize("containment", ["shim"])
+async def test_a_shim_without_keeper_and_daemon_kills_its_tree(post: Post) -> None:
+    pids, _ = await tree_of_five(post)
+    keeper = post.client.pid
+    os.kill(keeper, signal.SIGKILL)
+    await process_ended(keeper)
+    assert lives(pids[0])
+    stdout = os.dup(post.all_held[0].stdout or -1)
+    post.client.close()
+    post.close_held()
+    assert await read_some(stdout) == b""
+    os.close(stdout)
+    for pid in pids:
+        await process_ended(pid)
+
+
+@pytest.mark.parametrize("containment", ["cgroup"])
+async def test_the_cgroup_of_a_killed_keeper_is_killed_by_its_path(post: Post) -> None:
+    pids, _ = await tree_of_five(post)
+    path = post.all_held[0].containment.describe()["cgroup"]
+    keeper = post.client.pid
+    os.kill(keeper, signal.SIGKILL)
+    await process_ended(keeper)
+    assert await kill_left_cgroup(path) == []
+    assert [pid for pid in pids if lives(pid)] == []
+    assert not os.path.exists(path)  # noqa: PTH110 - a name in a system's hierarchy
+    assert await kill_left_cgroup(path) == []
