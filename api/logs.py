@@ -11,8 +11,10 @@ Rules
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from collections.abc import MutableMapping
+from io import TextIOWrapper
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import Any, Final
@@ -64,12 +66,18 @@ def configure(path: Path | None) -> None:
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
 
 
+class _PrivateFile(RotatingFileHandler):
+    """A rotating file that is 0600 from its first instant, whatever the umask."""
+
+    def _open(self) -> TextIOWrapper:
+        descriptor = os.open(self.baseFilename, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        return os.fdopen(descriptor, self.mode, encoding=self.encoding)
+
+
 def _output(path: Path | None) -> logging.Handler:
     if path is None:
         return logging.StreamHandler(sys.stderr)
-    handler = RotatingFileHandler(path, maxBytes=FILE_BYTES, backupCount=1, encoding="utf-8")
-    path.chmod(0o600)
-    return handler
+    return _PrivateFile(path, maxBytes=FILE_BYTES, backupCount=1, encoding="utf-8")
 
 
 def _renderers(*, for_people: bool) -> list[structlog.typing.Processor]:
