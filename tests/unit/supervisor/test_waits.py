@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import Collection, Sequence
 from typing import Any
 
@@ -217,10 +218,10 @@ async def test_a_port_is_polled_ever_later(waiter: Waiter) -> None:
     await waiter.begin(UntilPort(80))
     await waiter.passes(5)
     times = waiter.ports.asked_at_s
-    steps = [later - earlier for earlier, later in zip(times, times[1:], strict=False)]
+    steps = [later - earlier for earlier, later in itertools.pairwise(times)]
     assert times[0] == 0
     assert steps[0] == pytest.approx(0.05, abs=0.051)
-    assert all(a <= b + 0.051 for a, b in zip(steps, steps[1:], strict=False))
+    assert all(a <= b + 0.051 for a, b in itertools.pairwise(steps))
     assert max(steps) <= 0.301
     waiter.ports.found = Listening((Listener(80, "::", 42),))
     await waiter.passes(0.3)
