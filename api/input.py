@@ -1,0 +1,66 @@
+"""`POST /v1/sessions/{id}/input`: bytes for a session's stdin, streamed, of any length.
+
+Rules
+- The body is not collected: each piece is accepted as the child takes what came before, so memory
+  is bounded by the input limit and the connection slows down to the child's pace.
+- With `offset` the request can be repeated: what is there already is compared, and passed over.
+- What was accepted before a client vanished, or the session ended, stays accepted.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from api.answers import Json, services
+from api.query import Query
+from supervisor.errors import Refused
+from supervisor.session import Session
+from supervisor.session_input import SessionInput
+
+__all__ = ["feed", "post_input"]
+
+_FIELDS: Final = frozenset({"offset", "close"})
+
+
+async def post_input(request: Request) -> Response:
+    """Accept the body as input; `close` ends the input behind it."""
+    session = services(request).supervisor.find(request.path_params["id"])
+    query = Query(request.scope["query_string"], _FIELDS)
+    offset, close = query.number("offset"), query.flag("close")
+    written = _open_input(session)
+    if offset is not None:
+        written.write(b"", offset)  # refuses an offset ahead of the input before reading the body
+    async for chunk in request.stream():
+        await feed(session, written, chunk, offset)
+        offset = None if offset is None else offset + len(chunk)
+    if close:
+        await session.end_input()
+    return Json({"next": written.next})
+
+
+async def feed(session: Session, written: SessionInput, data: bytes, offset: int | None) -> None:
+    """Accept all of `data`, waiting for the child to make room.
+
+    Raises InputConflict, and Refused when the input or the session ends before that.
+    """
+    while data:
+        room = written.room
+        if offset is not None:
+            room += max(0, written.next - offset)  # a repeat takes none
+        piece, data = data[: max(room, 0)], data[max(room, 0) :]
+        if piece:
+            written.write(piece, offset)
+            offset = None if offset is None else offset + len(piece)
+        elif session.input is not written or session.final or not written.open:
+            raise Refused("The session's input ended first.", next=written.next)
+        else:
+            await session.changes.wait()
+
+
+def _open_input(session: Session) -> SessionInput:
+    if session.input is None:
+        raise Refused("This session takes no input: it was started with stdin: null, or ended.")
+    return session.input

@@ -1,0 +1,283 @@
+"""`GET /v1/sessions/{id}/output`: what a session printed, by offset, once or as it comes.
+
+Rules
+- Offsets count the bytes of both streams, also where only one of them is shown: `max_bytes` and
+  the headers `Holdfast-Offset` and `Holdfast-Next-Offset` speak of that range.
+- What the ring has dropped is never passed over in silence: 410 with the oldest offset before the
+  answer has begun; after that a `gap` line in jsonl, and in raw and text a broken connection, since
+  an answer that ends well would claim to be complete.
+- Text ends before a character whose rest is still to come; the next read begins with it.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import AsyncGenerator, Iterable
+from dataclasses import dataclass
+from typing import Final
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+
+from api.answers import services
+from api.errors import BadRequest
+from api.query import Query
+from api.stream import Stream, StreamBroken
+from api.text import Decoder, whole_characters_end
+from api.views import timestamp
+from supervisor.errors import Gone
+from supervisor.output.reader import LogReader, OffsetGone, Span
+from supervisor.session import Session
+
+__all__ = ["get_output"]
+
+_FIELDS: Final = frozenset(
+    {
+        "offset",
+        "since",
+        "tail_lines",
+        "tail_bytes",
+        "max_bytes",
+        "stream",
+        "follow",
+        "format",
+        "encoding",
+    }
+)
+_STARTS: Final = ("offset", "since", "tail_lines", "tail_bytes")
+_STREAMS: Final = {"stdout": 1, "stderr": 2}
+_TYPES: Final = {
+    "raw": "application/octet-stream",
+    "text": "text/plain; charset=utf-8",
+    "jsonl": "application/jsonl",
+}
+_PIECE_BYTES: Final = 256 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """The range `start` to `end` (None: follow), and how to show it."""
+
+    start: int
+    end: int | None
+    stream: int | None
+    format: str
+    base64: bool
+
+
+async def get_output(request: Request) -> Response:
+    """Answer with output, raw, as text, or as one JSON object for each piece."""
+    session = services(request).supervisor.find(request.path_params["id"])
+    asked = _understand(Query(request.scope["query_string"], _FIELDS), session)
+    headers = {"Holdfast-Offset": str(asked.start), "Content-Type": _TYPES[asked.format]}
+    if asked.end is not None:
+        headers["Holdfast-Next-Offset"] = str(asked.end)
+        if asked.end - asked.start <= _PIECE_BYTES:
+            spans = _read(session.reader, asked.start, asked.end)
+            return Response(b"".join(_shown(asked).all(spans)), headers=headers)
+    _probe(session.reader, asked.start)
+    return Stream(_pieces(session, asked), headers)
+
+
+def _understand(query: Query, session: Session) -> _Asked:
+    if sum(query.text(name) is not None for name in _STARTS) > 1:
+        raise BadRequest(f"Give only one of {', '.join(_STARTS)}.")
+    reader = session.reader
+    start = _start(query, reader)
+    format_ = query.choice("format", tuple(_TYPES)) or "raw"
+    stream = query.choice("stream", tuple(_STREAMS))
+    encoding = query.choice("encoding", ("text", "base64")) or "text"
+    if encoding == "base64" and format_ != "jsonl":
+        raise BadRequest("encoding=base64 needs format=jsonl.")
+    most = query.number("max_bytes", least=1)
+    follow = query.flag("follow")
+    if follow and most is not None:
+        raise BadRequest("Give follow or max_bytes, not both.")
+    end = None
+    if not follow:
+        end = reader.next if most is None else min(reader.next, start + most)
+        if format_ != "raw" and encoding == "text" and not session.final:
+            end = _whole(reader, start, end)
+    return _Asked(start, end, _STREAMS.get(stream or ""), format_, encoding == "base64")
+
+
+def _start(query: Query, reader: LogReader) -> int:
+    offset, since_us = query.number("offset"), query.time_us("since")
+    lines, tail = query.number("tail_lines"), query.number("tail_bytes")
+    if offset is not None:
+        if offset > reader.next:
+            message = f"Offset {offset} is ahead of the output, which ends at {reader.next}."
+            raise BadRequest(message, next=reader.next)
+        if offset < reader.oldest:
+            raise _gone(offset, reader.oldest)
+        return offset
+    if since_us is not None:
+        return reader.offset_since(since_us * 1000)
+    if lines is not None or tail is not None:
+        return reader.tail_offset(max_bytes=tail, lines=lines)
+    return reader.oldest
+
+
+def _whole(reader: LogReader, start: int, end: int) -> int:
+    """Return `end`, or where a character begins that is not complete there."""
+    spans = _read(reader, max(start, end - _PIECE_BYTES), end)
+    cut = whole_characters_end(spans) if spans else end
+    return cut if cut > start else end
+
+
+def _read(reader: LogReader, start: int, end: int) -> list[Span]:
+    """Return a short range as a whole. Raises Gone."""
+    spans: list[Span] = []
+    while start < end:
+        try:
+            spans += reader.spans(start, end - start)
+        except OffsetGone as gone:
+            raise _gone(start, gone.oldest) from gone
+        start = spans[-1].offset + len(spans[-1].data)
+    return spans
+
+
+def _probe(reader: LogReader, offset: int) -> None:
+    """Raise Gone now, while there is still a status line to say it in."""
+    try:
+        reader.spans(offset, 1)
+    except OffsetGone as gone:
+        raise _gone(offset, gone.oldest) from gone
+
+
+def _gone(offset: int, oldest: int) -> Gone:
+    message = f"Output at offset {offset} is no longer kept; the oldest is {oldest}."
+    return Gone(message, oldest=oldest)
+
+
+async def _pieces(session: Session, asked: _Asked) -> AsyncGenerator[bytes]:
+    """Yield a long range, or what comes until the session has ended for good."""
+    reader, shown, offset = session.reader, _shown(asked), asked.start
+    while asked.end is None or offset < asked.end:
+        final = session.final  # before reading: all output of a session that ended is there
+        end = reader.next if asked.end is None else asked.end
+        if offset >= end:
+            if final:
+                break
+            await session.changes.wait()
+            continue
+        try:
+            spans = reader.spans(offset, min(_PIECE_BYTES, end - offset))
+        except OffsetGone as gone:
+            line = shown.gap(offset, gone.oldest)
+            if line is None:
+                raise StreamBroken(f"output {offset} to {gone.oldest} was dropped") from gone
+            offset = gone.oldest
+            yield line
+            continue
+        offset = spans[-1].offset + len(spans[-1].data)
+        yield b"".join(shown.pieces(spans))
+    yield b"".join(shown.rest())
+
+
+def _shown(asked: _Asked) -> _Raw:
+    if asked.format == "raw":
+        return _Raw(asked.stream)
+    if asked.format == "text":
+        return _Text(asked.stream)
+    return _Base64Lines(asked.stream) if asked.base64 else _TextLines(asked.stream)
+
+
+class _Raw:
+    """The bytes as they are. The other formats differ in these methods."""
+
+    def __init__(self, stream: int | None) -> None:
+        self._stream = stream
+
+    def all(self, spans: Iterable[Span]) -> Iterable[bytes]:
+        """Everything of a whole range."""
+        yield from self.pieces(spans)
+        yield from self.rest()
+
+    def pieces(self, spans: Iterable[Span]) -> Iterable[bytes]:
+        """What is shown of some output."""
+        for span in spans:
+            if self._stream in (None, span.stream):
+                yield self.piece(span)
+
+    def piece(self, span: Span) -> bytes:
+        """What is shown of one span."""
+        return span.data
+
+    def rest(self) -> Iterable[bytes]:
+        """What is left to show behind the last span."""
+        return ()
+
+    def gap(self, from_: int, to: int) -> bytes | None:
+        """How a gap is shown; None where it cannot be."""
+        del from_, to
+        return None
+
+
+class _Text(_Raw):
+    """UTF-8 with U+FFFD for what is none; each stream has its own unfinished character."""
+
+    def __init__(self, stream: int | None) -> None:
+        super().__init__(stream)
+        self._decoders: dict[int, Decoder] = {}
+
+    def piece(self, span: Span) -> bytes:
+        """The text that is complete now."""
+        return self._decoder(span.stream).feed(span.offset, span.data)[1].encode()
+
+    def rest(self) -> Iterable[bytes]:
+        """Characters that never came to their end."""
+        for decoder in self._decoders.values():
+            yield decoder.finish()[1].encode()
+
+    def _decoder(self, stream: int) -> Decoder:
+        return self._decoders.setdefault(stream, Decoder())
+
+
+class _TextLines(_Text):
+    """One JSON object for each piece of text."""
+
+    def __init__(self, stream: int | None) -> None:
+        super().__init__(stream)
+        self._times: dict[int, int] = {}
+
+    def piece(self, span: Span) -> bytes:
+        """A line, or nothing while a character is incomplete."""
+        self._times[span.stream] = span.time_ns
+        offset, text = self._decoder(span.stream).feed(span.offset, span.data)
+        return _line(offset, span.time_ns, span.stream, text) if text else b""
+
+    def rest(self) -> Iterable[bytes]:
+        """A line for each character that never came to its end."""
+        for stream, decoder in self._decoders.items():
+            offset, text = decoder.finish()
+            if text:
+                yield _line(offset, self._times[stream], stream, text)
+
+    def gap(self, from_: int, to: int) -> bytes | None:
+        """A line that names it, behind what it cut off."""
+        return b"".join(self.rest()) + _gap_line(from_, to)
+
+
+class _Base64Lines(_Raw):
+    """One JSON object for each piece of bytes."""
+
+    def piece(self, span: Span) -> bytes:
+        """A line."""
+        encoded = base64.b64encode(span.data).decode()
+        return _line(span.offset, span.time_ns, span.stream, encoded)
+
+    def gap(self, from_: int, to: int) -> bytes | None:
+        """A line that names it."""
+        return _gap_line(from_, to)
+
+
+def _line(offset: int, time_ns: int, stream: int, text: str) -> bytes:
+    name = "stderr" if stream == _STREAMS["stderr"] else "stdout"
+    fields = {"offset": offset, "time": timestamp(time_ns // 1000), "stream": name, "text": text}
+    return msgspec.json.encode(fields) + b"\n"
+
+
+def _gap_line(from_: int, to: int) -> bytes:
+    return msgspec.json.encode({"gap": {"from": from_, "to": to}}) + b"\n"
