@@ -11,6 +11,7 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from supervisor.keeper import lock
 from supervisor.keeper.errors import KeeperGone
 
 if TYPE_CHECKING:
@@ -36,13 +37,14 @@ async def start_keeper(
     no descriptor, no environment and no parent; of several started at once one stays, by its lock.
     Raises KeeperGone with the reason when none comes up.
     """
-    path = os.path.join(run_dir, "keeper.sock")
-    if _accepts(path):
+    path, lock_path = os.path.join(run_dir, "keeper.sock"), os.path.join(run_dir, "keeper.lock")
+    # Connecting alone proves nothing: the listener of a keeper that is just dying still accepts.
+    if lock.holder(lock_path) and _accepts(path):
         return
     deadline = time.monotonic() + timeout_s
     await _end_of_file(_launch(str(run_dir), containment, executable), timeout_s)
     while not _accepts(path):
-        if time.monotonic() >= deadline:
+        if time.monotonic() >= deadline or not lock.holder(lock_path):
             raise KeeperGone(f"no keeper came up at {path}; see keeper.log beside it")
         await asyncio.sleep(_AGAIN_S)
 

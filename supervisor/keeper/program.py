@@ -9,13 +9,11 @@ Rules:
   only a nudge: `list` has the truth.
 - TERM, HUP and INT are handled, not ignored, because an ignored signal is inherited. HUP binds the
   socket again when its file is gone.
-- Its record lock (not inherited by a fork, unlike flock) proves to another keeper that it lives.
+- Its lock proves to others that it lives.
 """
 
 from __future__ import annotations
 
-import errno
-import fcntl
 import os
 import select
 import signal
@@ -27,7 +25,7 @@ from collections import deque
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from supervisor.keeper import requests, wire
+from supervisor.keeper import lock, requests, wire
 from supervisor.keeper.forked import close_all_but
 from supervisor.keeper.orphans import Orphans
 from supervisor.keeper.reap import reap_some
@@ -281,6 +279,7 @@ def main(arguments: list[str]) -> None:
     its reason is in `keeper.log`.
     """
     run_dir, containment = arguments
+    lock_path = os.path.join(run_dir, LOCK_NAME)
     if os.fork():  # nobody's child that matters; and no session leader, which could gain a tty
         os._exit(0)
     close_all_but([])
@@ -290,7 +289,10 @@ def main(arguments: list[str]) -> None:
         signal.signal(number, lambda *_: None)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     try:
-        if not _lock(os.path.join(run_dir, LOCK_NAME)):
+        if not lock.take(lock_path):
+            other = lock.holder(lock_path)
+            if other is not None:
+                os.kill(other, signal.SIGHUP)
             return
         keeper = Keeper(run_dir, containment)
         _leave_stdio()
@@ -299,22 +301,6 @@ def main(arguments: list[str]) -> None:
         with open(os.path.join(run_dir, "keeper.log"), "a", encoding="utf-8") as log:
             traceback.print_exc(file=log)
         raise
-
-
-def _lock(path: str) -> bool:
-    """Take the record lock for this process' life; a holder is sent HUP instead."""
-    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.lockf(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        if error.errno not in (errno.EACCES, errno.EAGAIN):
-            raise
-        asked = struct.pack("hhqqi4x", fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
-        holder = struct.unpack("hhqqi4x", fcntl.fcntl(fd, fcntl.F_GETLK, asked))[4]
-        if holder > 0:
-            os.kill(holder, signal.SIGHUP)
-        return False
-    return True
 
 
 def _hung_up(sock: socket.socket) -> bool:

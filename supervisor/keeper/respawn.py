@@ -23,7 +23,7 @@ STEADY_S = 10.0
 
 def wait_s(attempt: int) -> float:
     """Seconds before the given attempt, counted from 0."""
-    return min(2.0 ** (attempt - 1), LONGEST_WAIT_S) if attempt else 0.0
+    return min(2.0 ** min(attempt - 1, 10), LONGEST_WAIT_S) if attempt else 0.0
 
 
 class Respawner:

@@ -16,6 +16,7 @@ from __future__ import annotations
 import json
 import os
 import socket
+from array import array
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -61,9 +62,7 @@ def receive(sock: socket.socket) -> tuple[Message, list[int]]:
     Raises EOFError at the end of the connection, BlockingIOError when nothing is there (on a
     non-blocking socket) and ValueError for anything that is no message.
     """
-    payload, fds, flags, _ = socket.recv_fds(
-        sock, INLINE_BYTES, FDS_PER_MESSAGE, socket.MSG_CMSG_CLOEXEC
-    )
+    payload, fds, flags = _receive_packet(sock)
     try:
         if not payload:
             raise EOFError
@@ -98,6 +97,17 @@ def _send_packet(sock: socket.socket, payload: bytes, fds: Sequence[int]) -> Non
         socket.send_fds(sock, [payload], fds)
     else:
         sock.send(payload)
+
+
+def _receive_packet(sock: socket.socket) -> tuple[bytes, list[int], int]:
+    """Packet, descriptors, flags. Not socket.recv_fds: Python 3.11 drops the flags given to it."""
+    room = socket.CMSG_SPACE(FDS_PER_MESSAGE * array("i").itemsize)
+    payload, ancillary, flags, _ = sock.recvmsg(INLINE_BYTES, room, socket.MSG_CMSG_CLOEXEC)
+    fds = array("i")
+    for level, kind, packed in ancillary:
+        if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
+            fds.frombytes(packed[: len(packed) - len(packed) % fds.itemsize])
+    return payload, list(fds), flags
 
 
 def _read_memfd(memfd: int) -> bytes:

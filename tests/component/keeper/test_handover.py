@@ -9,7 +9,7 @@ import signal
 import pytest
 
 from supervisor.keeper import wire
-from supervisor.keeper.client import KeeperClient, KeeperGone, SpawnRequest
+from supervisor.keeper.client import KeeperClient, KeeperError, KeeperGone, SpawnRequest
 from supervisor.keeper.containment import exit_status_of
 from tests.component.keeper.post import (
     ENV,
@@ -125,14 +125,15 @@ async def test_a_cancelled_spawn_leaves_no_descriptor_here(post: Post) -> None:
 
 
 async def test_malformed_requests_are_answered_and_the_keeper_lives_on(post: Post) -> None:
-    for verb, fields in [
+    requests: list[tuple[str, dict[str, object]]] = [
         ("no such verb", {}),
         ("spawn", {"session": "x"}),
         ("spawn", {"session": "x", "generation": 1, "argv": 3}),
         ("signal", {"session": "x", "generation": 1, "signum": 1, "target": "leader"}),
         ("hello", {"versions": [99], "respawn": None}),
-    ]:
-        with pytest.raises((OSError, Exception)) as refused:
+    ]
+    for verb, fields in requests:
+        with pytest.raises((OSError, KeeperError)) as refused:
             await post.client._ask(verb, **fields)
         assert not isinstance(refused.value, KeeperGone)
     assert await post.children() == []

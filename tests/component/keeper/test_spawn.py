@@ -77,8 +77,9 @@ async def test_a_child_gets_the_soft_limit_the_keeper_was_started_with(post: Pos
 async def test_a_pty_is_the_controlling_terminal_and_has_its_size_from_the_start(
     post: Post,
 ) -> None:
-    held = await post.sh("tty", "stty size; echo here > /dev/tty; ps -o tpgid= -p $$", tty=True,
-                         rows=41, cols=133)
+    held = await post.sh(
+        "tty", "stty size; echo here > /dev/tty; ps -o tpgid= -p $$", tty=True, rows=41, cols=133
+    )
     assert held.stdout is held.stderr is held.stdin is None
     said = (await read_to_end(held.master)).split()
     assert said == [b"41", b"133", b"here", str(held.pid).encode()]
