@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections import Counter as Tally
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from typing import Any, Final
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
@@ -22,7 +23,7 @@ from prometheus_client.core import (
 )
 from prometheus_client.registry import Collector
 
-from supervisor.errors import Gone, StoreFailed
+from supervisor.errors import Gone, NotFound, StoreFailed
 from supervisor.records import Event
 from supervisor.supervisor import Supervisor
 
@@ -94,6 +95,12 @@ class Metrics:
     def _counter(self, name: str, meaning: str) -> Counter:
         return Counter(f"holdfast_{name}", meaning, registry=self._registry)
 
+    def _left_over(self, session_id: str) -> int:
+        """How many processes an ended session could not get rid of."""
+        with suppress(NotFound):
+            return len(self._supervisor.find(session_id).record.survivors)
+        return 0
+
     def _count(self, event: Event) -> None:
         session, data = event.session or "", event.data
         match event.type:
@@ -105,7 +112,7 @@ class Metrics:
             case "session.exited" | "session.lost":
                 self._begun_us.pop(session, None)
                 self._ends.labels(str(data.get("outcome", "unknown"))).inc()
-                self._survivors.inc(len(data.get("survivors") or ()))
+                self._survivors.inc(self._left_over(session))
             case "session.restarted":
                 self._restarts.inc()
             case "session.output_gap":

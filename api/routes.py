@@ -163,6 +163,7 @@ _STREAMS: Final = (
         path=f"{_SESSION}/attach",
         endpoint=attach,
         summary="Attach",
+        status=101,
         query=("offset", "tail_bytes", "role", "takeover", "on_slow", "client"),
     ),
     *(

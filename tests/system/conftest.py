@@ -9,7 +9,7 @@ from tempfile import mkdtemp
 
 import pytest
 
-from tests.system.daemon import Daemon
+from tests.system.daemon import Daemon, running
 
 NewDaemon = Callable[..., Daemon]
 
@@ -31,10 +31,7 @@ def new_daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NewDaemon]:
         ) -> Daemon:
             # Short: a socket's path has 107 bytes at most.
             folder = state_dir or Path(mkdtemp(prefix="h", dir=tmp_path_factory.getbasetemp()))
-            daemon = Daemon(folder, tcp=tcp, environment=environment or {})
-            stack.callback(daemon.end)
-            daemon.start()
-            return daemon
+            return stack.enter_context(running(folder, tcp=tcp, environment=environment or {}))
 
         yield make
 
