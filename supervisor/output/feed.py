@@ -2,8 +2,9 @@
 
 Rules
 1. The journal is a memfd. Its size is how much input was accepted, its shared file position how
-   much was delivered; `splice` moves the position with the bytes, so a SIGKILL falls before or
-   after. Whoever appends uses `pwrite` and never moves the position.
+   much was delivered, both absolute: one that replaces another begins with a hole of that length.
+   `splice` moves the position with the bytes, so a SIGKILL falls before or after. Whoever appends
+   uses `pwrite` and never moves the position.
 2. A terminal takes no splice from a file, so a pipe (`input_relay`) stands between. Bytes in it
    count as undelivered, and after a restart they go first.
 3. The journal is never punched or truncated: its pages are still in the pipe after delivery. Its

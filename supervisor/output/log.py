@@ -55,6 +55,7 @@ class OutputLog:
     The constructor reads back what an earlier process left in `folder` (which need not exist);
     `holes` tells what power loss took. Files are 0600, the folder 0700.
 
+    `start` is the offset of the first byte when `folder` holds none: offsets are never reset.
     `keep_from`: bytes from this offset on are kept even over capacity (`on_full: block`).
     """
 
@@ -197,7 +198,7 @@ class OutputLog:
 
     def _open(self, base: int) -> None:
         """Open or create segment, then index; on failure the former pair stays in use."""
-        if self.next == 0:
+        if not self._older and not self._used:
             os.makedirs(self._folder, mode=0o700, exist_ok=True)
         segment = os.open(
             f"{self._folder}/{segment_name(base)}", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600

@@ -304,7 +304,10 @@ class _OpenSegment:
         if self._index_fd < 0:
             return
         done = len(self.offsets) * RECORD.size
-        raw = os.pread(self._index_fd, os.fstat(self._index_fd).st_size - done, done)
+        grown = os.fstat(self._index_fd).st_size - done
+        if grown < RECORD.size:
+            return
+        raw = os.pread(self._index_fd, grown, done)
         words = array("Q", raw[: len(raw) - len(raw) % RECORD.size])
         offsets = words[0::_RECORD_WORDS]
         settled = len(offsets)
