@@ -107,7 +107,10 @@ class CgroupContainment:
 
 
 class ShimContainment:
-    """A shim, reached over its control socket, or its orphans, reached through the keeper."""
+    """A shim, reached over its control socket, or its orphans, reached through the keeper.
+
+    Use one per session at a time: duplicates of the socket take each other's answers.
+    """
 
     def __init__(
         self,
@@ -128,6 +131,8 @@ class ShimContainment:
         self._status: int | None = None
         self._seq = time.monotonic_ns()
         """Counts on from here; monotonic over all daemons since boot, so old answers are known."""
+        self._asked_empty = self._seq
+        """`seq` of the last `empty`; a kill may be asked for while it waits."""
         self._emptied = 0
         """`seq` of the last answer that said empty."""
         self._shim_ended = False
@@ -155,6 +160,7 @@ class ShimContainment:
         deadline = time.monotonic() + timeout
         async with self._waiting:
             if self._request("empty"):
+                self._asked_empty = self._seq
                 if not await _until(self._heard_empty, self._control.fileno(), timeout):
                     return False
                 if not self._shim_ended:
@@ -199,7 +205,7 @@ class ShimContainment:
             self._status = message.get("status", self._status)
             if message.get("empty"):
                 self._emptied = message["seq"]
-        return self._shim_ended or self._emptied == self._seq
+        return self._shim_ended or self._emptied == self._asked_empty
 
     async def _orphans_gone(self, deadline: float) -> bool:
         """Wait for one orphan after the other; the keeper says which there are."""

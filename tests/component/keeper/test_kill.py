@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import sys
@@ -81,6 +82,14 @@ async def test_no_process_of_a_tree_of_five_survives_a_kill(post: Post) -> None:
     assert [pid for pid in pids if lives(pid)] == []
     assert held.containment.pids() == []
     assert await post.exit_of("tree") == signal.SIGKILL
+
+
+async def test_a_kill_while_somebody_waits_for_empty_is_heard_by_both(post: Post) -> None:
+    held = await post.sh("waited", "sleep 1000")
+    waiting = asyncio.create_task(held.containment.empty(PATIENCE_S))
+    await asyncio.sleep(0)
+    await held.containment.kill()
+    assert await waiting
 
 
 async def test_the_tree_of_an_ended_leader_is_killed_too(post: Post) -> None:

@@ -241,6 +241,6 @@ async def test_a_user_who_may_not_enter_the_directory_gets_no_child(
     assert (failed.value.errno, failed.value.stage) == (errno.EACCES, "cwd")
 
 
-async def test_a_pty_belongs_to_its_user(post: Post) -> None:
+async def test_a_pty_belongs_to_the_user_of_its_child(post: Post) -> None:
     held = await post.sh("tty", "stat -c %u $(tty)", tty=True, uid=65534, gid=65534, groups=())
     assert (await read_to_end(held.master)).split() == [b"65534"]
