@@ -247,6 +247,8 @@ class Session(Actor):
         if self.input is not None:
             self.input.delivered = offset
             if self.input.worn and not self.input.renewing:
+                # Here, not in the task: what is accepted before it runs would not be delivered.
+                self.input.renewing = True
                 self.own(self._renew_journal(self.input))
         self.changes.notify()
 
@@ -619,11 +621,10 @@ class Session(Actor):
 
     async def _renew_journal(self, given: SessionInput) -> None:
         """Replace a journal that has grown; writers find no room until it is done."""
-        child = self._child
-        if child is None:
-            return
-        given.renewing = True
         try:
+            child = self._child
+            if child is None:
+                return
             fd = await child.keeper.new_journal(child.held.session, child.generation, given.next)
             given.renew(fd)
             self._node.pump.replace_journal(self.record.id, fd)
