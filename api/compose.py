@@ -59,11 +59,16 @@ def run(flags: argparse.Namespace) -> None:
     except OSError as error:
         message = f"The state directory {settings.state_dir} cannot be made: {error.strerror}."
         raise StartRefused(message) from error
-    log = None if flags.foreground else settings.state_dir / "daemon.log"
-    logs.configure(flags.log or log)
+    log = flags.log or (None if flags.foreground else settings.state_dir / "daemon.log")
+    logs.configure(log)
     descriptors = _raise_descriptor_limit()
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_serve(settings, flags, unix, descriptors))
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(_serve(settings, flags, unix, descriptors))
+    except StartRefused as refusal:
+        if not refusal.details.get("locked") and not _is_stderr(log):
+            _log.error("cannot serve", why=refusal.message)
+        raise
 
 
 async def _serve(
@@ -139,6 +144,11 @@ def _take_signals(stopping: asyncio.Event) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
     loop.add_signal_handler(signal.SIGHUP, lambda: None)
+
+
+def _is_stderr(log: Path | None) -> bool:
+    """Return whether what main prints of a refusal lands in the log by itself."""
+    return log is None or os.path.samestat(os.fstat(2), log.stat())
 
 
 def _report(what: str, error: BaseException) -> None:

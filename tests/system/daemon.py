@@ -39,6 +39,7 @@ class Daemon:
         self.listeners: list[str] = []
         self._tcp = tcp
         self._environment = environment
+        self._over = False
         self._started: subprocess.Popen[bytes] | None = None
 
     @property
@@ -56,27 +57,7 @@ class Daemon:
 
     def start(self) -> None:
         """Start a daemon and wait until it answers."""
-        ready, theirs = os.pipe()
-        argv = [sys.executable, "-P", "-m", "api", "--ready-fd", str(theirs)]
-        argv += ["--tcp", self._tcp] if self._tcp else []
-        with os.fdopen(ready, "rb") as told:
-            try:
-                self._started = subprocess.Popen(
-                    argv,
-                    env=self.environment,
-                    cwd="/",
-                    stdin=subprocess.DEVNULL,
-                    stdout=subprocess.DEVNULL,
-                    stderr=subprocess.PIPE,
-                    pass_fds=[theirs],
-                    start_new_session=True,
-                )
-            finally:
-                os.close(theirs)
-            line = told.readline() if readable(told.fileno()) else b""
-        assert line, f"the daemon did not start: {self._last_words()}"
-        answer = json.loads(line)
-        self.pid, self.listeners = answer["pid"], answer["listeners"]
+        assert self._launch(), f"the daemon did not start: {self._last_words()}"
 
     def kill9(self) -> None:
         """SIGKILL the daemon that serves, and wait until it is gone. The keeper starts another."""
@@ -124,15 +105,48 @@ class Daemon:
             return pid
 
     def end(self) -> None:
-        """Kill all sessions, and end keeper and daemon, also when they were killed before."""
-        with suppress(AssertionError):
-            self.wait_answering()
-            with suppress(httpx.TransportError), self.client() as client:
-                client.post("/v1/node/shutdown", params={"kill_sessions": "true"})
-        if self.pid:
-            with suppress(ProcessLookupError), pidfd_of(self.pid) as pidfd:
-                readable(pidfd)
+        """Kill all sessions, and end keeper and daemon, whatever happened to them before."""
+        if self._over:
+            return
+        self._over = True
+        # Ours or the keeper's own new daemon serves, whichever is first.
+        if not self._accepts() and not self._launch("--autostarted"):
+            self._last_words()
+        keeper = self.wait_answering()["keeper"]["pid"]
+        with suppress(ProcessLookupError), pidfd_of(self.pid) as pidfd:
+            with pidfd_of(keeper) as keeper_pidfd:
+                with suppress(httpx.TransportError), self.client() as client:
+                    client.post("/v1/node/shutdown", params={"kill_sessions": "true"})
+                assert readable(keeper_pidfd), f"keeper {keeper} did not end"
+            assert readable(pidfd), f"daemon {self.pid} did not end"
         self._reap()
+
+    def _launch(self, *flags: str) -> bool:
+        """Start a daemon; whether it came to answer. One that was started before is collected."""
+        if self._started is not None:
+            self._last_words()
+        ready, theirs = os.pipe()
+        argv = [sys.executable, "-P", "-m", "api", "--ready-fd", str(theirs), *flags]
+        argv += ["--tcp", self._tcp] if self._tcp else []
+        with os.fdopen(ready, "rb") as told:
+            try:
+                self._started = subprocess.Popen(
+                    argv,
+                    env=self.environment,
+                    cwd="/",
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL,
+                    stderr=subprocess.PIPE,
+                    pass_fds=[theirs],
+                    start_new_session=True,
+                )
+            finally:
+                os.close(theirs)
+            line = told.readline() if readable(told.fileno()) else b""
+        if line:
+            answer = json.loads(line)
+            self.pid, self.listeners = answer["pid"], answer["listeners"]
+        return bool(line)
 
     def _accepts(self) -> bool:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe, suppress(OSError):
@@ -141,14 +155,11 @@ class Daemon:
         return False
 
     def _reap(self) -> None:
-        """Collect the daemon that this object started, if that is the one that ended."""
+        """Collect the daemon that this object started, if that one has ended."""
         started = self._started
-        if started is None:
-            return
-        assert started.stderr is not None
-        if started.pid == self.pid:
+        if started is not None and (started.pid == self.pid or started.poll() is not None):
+            assert started.stderr is not None
             started.wait(PATIENCE_S)
-        if started.poll() is not None:
             started.stderr.close()
             self._started = None
 
