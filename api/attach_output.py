@@ -215,6 +215,9 @@ class Outgoing:
         record = self._session.record
         self._ended = True
         outcome = record.outcome
+        if self._input is not None and self._input.next > self._confirmed[0]:
+            # No later message would tell the writer that this arrived.
+            self.notes.extend(filter(None, [self._confirmation()]))
         self.notes.append(
             text(
                 "exit",
