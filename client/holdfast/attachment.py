@@ -4,7 +4,7 @@ Rules
 - The protocol decides, this performs. One task reads and one writes per connection; both end before
   the next connection begins.
 - A connection that was lost is replaced at once, then with growing delays, until `patience_s` is
-  over without a connection that lived for `PROVEN_S` or brought anything.
+  over without a connection that lived for `PROVEN_S` or brought output.
 - What the sink does not take is not read from the socket: the server notices it, not the memory.
 - Exceptions of the WebSocket library do not leave this module.
 """
@@ -29,7 +29,7 @@ from holdfast.errors import (
     ProtocolBroken,
     error_from,
 )
-from holdfast.frames import Frame
+from holdfast.frames import Frame, Missed, Output
 from holdfast.protocol import AttachProtocol
 from holdfast.transport import Transport
 from holdfast.wire import SUBPROTOCOL, ErrorAnswer
@@ -50,7 +50,7 @@ QUEUED_FRAMES = 4
 
 REPLACED = 4001
 HELD = 4409
-FATAL = {1002, 1003, 1007, 1008, 1009, 1010, 4413}
+FATAL = {1002, 1003, 1007, 1009, 1010, 4413}
 
 
 class Attachment:
@@ -91,8 +91,8 @@ class Attachment:
         """Live through one connection; return why it ended."""
         from websockets.exceptions import (  # noqa: PLC0415  (60 ms that other calls do not need)
             ConnectionClosed,
-            InvalidHandshake,
             InvalidStatus,
+            WebSocketException,
         )
 
         try:
@@ -102,7 +102,7 @@ class Attachment:
             if error.response.status_code < 500:  # noqa: PLR2004  (5xx: not now)
                 raise refusal from None
             return refusal
-        except (OSError, EOFError, InvalidHandshake) as error:
+        except (OSError, EOFError, WebSocketException) as error:
             return error
         opened_at = time.monotonic()
         self._transport.reached = True
@@ -115,7 +115,7 @@ class Attachment:
             return closed
         finally:
             self.protocol.lost()
-            await self._ws.close()
+            await _leave(self._ws)
         return EOFError("the session ended")
 
     async def _carry(self, ws: ClientConnection) -> None:
@@ -124,9 +124,11 @@ class Attachment:
             while not self.protocol.finished:
                 frame = self.protocol.receive(await ws.recv())
                 self._sendable.set()
-                if frame is not None:
+                if frame is None:
+                    continue
+                if isinstance(frame, Output | Missed):
                     self._backoff.reset()
-                    await self._sink(frame)
+                await self._sink(frame)
         finally:
             sending.cancel()
             with suppress(asyncio.CancelledError, OSError):
@@ -167,6 +169,16 @@ async def _open(address: Address, path: str, query: dict[str, str]) -> ClientCon
 
         options["ssl"] = ssl.create_default_context(cafile=address.cacert)
     return await connect(url, **options)
+
+
+async def _leave(ws: ClientConnection) -> None:
+    """Close in good order; a cancellation meanwhile closes at once, and leaves no task behind."""
+    try:
+        await ws.close()
+    except asyncio.CancelledError:
+        ws.transport.abort()
+        await ws.wait_closed()
+        raise
 
 
 def _refusal(status: int, body: bytes) -> HoldfastError:

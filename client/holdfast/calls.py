@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import builtins
 from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import TYPE_CHECKING, Unpack
 from urllib.parse import quote
 from weakref import WeakSet
 
@@ -19,7 +19,15 @@ from msgspec import UNSET, Struct, UnsetType
 
 from holdfast.errors import NotFound
 from holdfast.ids import new_id
-from holdfast.options import Command, ControlOptions, StartOptions, control_fields, session_request
+from holdfast.options import (
+    Command,
+    ControlOptions,
+    ListFilters,
+    OutputQuery,
+    StartOptions,
+    control_fields,
+    session_request,
+)
 from holdfast.transport import Call, Reply, Transport
 from holdfast.wire import (
     ExecRequest,
@@ -88,18 +96,22 @@ class Calls:
         return await self.transport.ask(SessionView, Call(method="GET", path=_path(ref)))
 
     async def page(
-        self, *, limit: int | None = None, cursor: str | None = None, **filters: Any
+        self,
+        *,
+        limit: int | None = None,
+        cursor: str | None = None,
+        **filters: Unpack[ListFilters],
     ) -> SessionPage:
         """Return one page of the list. `filters` are the query fields of `GET /v1/sessions`."""
         query = {**filters, "limit": limit, "cursor": cursor}
-        call = Call(method="GET", path="/v1/sessions", query=query)
+        call = Call(method="GET", path="/v1/sessions", query={**query})
         return await self.transport.ask(SessionPage, call)
 
-    async def list(self, **filters: Any) -> list[SessionView]:
+    async def list(self, **filters: Unpack[ListFilters]) -> list[SessionView]:
         """Return all sessions that match; the same field repeated means or (`state=[..]`)."""
         return [session async for session in self.each(**filters)]
 
-    async def each(self, **filters: Any) -> AsyncIterator[SessionView]:
+    async def each(self, **filters: Unpack[ListFilters]) -> AsyncIterator[SessionView]:
         """Yield all sessions that match, page by page."""
         cursor = None
         while True:
@@ -219,15 +231,14 @@ class Calls:
         )
         return (await self.transport.request(call)).decode(dict[str, int])["next"]
 
-    async def output(self, ref: str, **query: Any) -> Reply:
+    async def output(self, ref: str, **query: Unpack[OutputQuery]) -> Reply:
         """Read output once, as `GET .../output` gives it.
 
-        `query` has its fields: `offset`, `since`, `tail_lines`, `tail_bytes`, `max_bytes`,
-        `stream`, `format`. The headers `holdfast-offset` and `holdfast-next-offset` say where the
-        content begins and ends. Raises `Gone` when it is no longer kept.
+        The headers `holdfast-offset` and `holdfast-next-offset` say where the content begins and
+        ends. Raises `Gone` when it is no longer kept.
         """
         return await self.transport.request(
-            Call(method="GET", path=_path(ref, "output"), query=query)
+            Call(method="GET", path=_path(ref, "output"), query={**query})
         )
 
     async def create_token(self, name: str) -> TokenCreated:

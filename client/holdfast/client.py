@@ -13,7 +13,7 @@ from holdfast.calls import Calls
 from holdfast.events import EventPage, follow_events
 from holdfast.frames import Output, Stream
 from holdfast.logs import read_logs
-from holdfast.options import Command, StartOptions
+from holdfast.options import Command, EventFilters, ListFilters, OutputStart, StartOptions
 from holdfast.result import Result
 from holdfast.running import run, run_many
 from holdfast.session import Session
@@ -115,7 +115,7 @@ class Client(Calls):
         *,
         follow: bool = False,
         stream: Stream | None = None,
-        **start: Any,
+        **start: Unpack[OutputStart],
     ) -> AsyncGenerator[Output, None]:
         """Yield a session's output in order, to its present end, or with `follow` to the last.
 
@@ -124,23 +124,30 @@ class Client(Calls):
         """
         return read_logs(self, ref, follow=follow, stream=stream, start=start)
 
-    def events(self, after: int | None = None, **filters: Any) -> AsyncGenerator[EventView, None]:
+    def events(
+        self, after: int | None = None, **filters: Unpack[EventFilters]
+    ) -> AsyncGenerator[EventView, None]:
         """Yield events behind `after`, by default from now on, through restarts of the daemon.
 
         `filters` are `type`, `label`, `name`, `session`; repeated values (a list) mean or. Raises
         `Gone` when events behind `after` are no longer kept: list again, go on at `event_cursor`.
         """
-        return follow_events(self.transport, after, filters)
+        return follow_events(self.transport, after, {**filters})
 
     async def event_page(
-        self, after: int | None = None, limit: int | None = None, **filters: Any
+        self,
+        after: int | None = None,
+        limit: int | None = None,
+        **filters: Unpack[EventFilters],
     ) -> EventPage:
         """Return events that happened already, the oldest behind `after` first."""
         query = {**filters, "after": after, "limit": limit}
         call = Call(method="GET", path="/v1/events", query=query)
         return await self.transport.ask(EventPage, call)
 
-    async def stop_all(self, *, grace: float | None = None, **filters: Any) -> list[ReceiptView]:
+    async def stop_all(
+        self, *, grace: float | None = None, **filters: Unpack[ListFilters]
+    ) -> list[ReceiptView]:
         """Stop every living session that matches, all at once; return their receipts."""
         filters.setdefault("state", ["starting", "running", "stopping"])
         living = await self.list(**filters)

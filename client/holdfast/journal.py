@@ -78,6 +78,11 @@ class InputJournal:
         self._let_go()
         return offset, payload
 
+    def settle(self) -> None:
+        """There is no further connection: let go of all that the server has, compared or not."""
+        self._repeats_to = 0
+        self._let_go()
+
     def abandon(self) -> None:
         """Let go of everything that is not confirmed."""
         self._kept.clear()

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping
-from typing import Any
+from collections.abc import AsyncGenerator
 
 from holdfast.calls import Calls
 from holdfast.errors import BadRequest
 from holdfast.frames import Output, Stream
+from holdfast.options import OutputStart
 from holdfast.session import Session
 
 __all__ = ["read_logs"]
-
-STARTS = ("offset", "since", "tail_lines", "tail_bytes")
 
 
 async def read_logs(
@@ -21,7 +19,7 @@ async def read_logs(
     *,
     follow: bool,
     stream: Stream | None,
-    start: Mapping[str, Any],
+    start: OutputStart,
 ) -> AsyncGenerator[Output, None]:
     """Yield output as an observer, from `start` to the present end or, with `follow`, the last."""
     view = await calls.get(ref)
@@ -37,13 +35,13 @@ async def read_logs(
                 return
 
 
-async def _begin(calls: Calls, ref: str, oldest: int, start: Mapping[str, Any]) -> int:
+async def _begin(calls: Calls, ref: str, oldest: int, start: OutputStart) -> int:
     """Return the offset that `start` stands for; the server counts lines and knows the times."""
-    if len(start) > 1 or any(name not in STARTS for name in start):
-        raise BadRequest(f"logs begin at one of {', '.join(STARTS)}, not {', '.join(start)}")
-    for name, value in start.items():
-        if name == "offset":
-            return int(value)
-        reply = await calls.output(ref, **{name: value}, max_bytes=1)
-        return int(reply.headers["holdfast-offset"])
-    return oldest
+    if len(start) > 1:
+        raise BadRequest(f"logs begin at one place, and these are several: {', '.join(start)}")
+    if "offset" in start:
+        return start["offset"]
+    if not start:
+        return oldest
+    reply = await calls.output(ref, max_bytes=1, **start)
+    return int(reply.headers["holdfast-offset"])

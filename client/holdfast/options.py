@@ -9,7 +9,17 @@ from msgspec import UNSET
 from holdfast.ids import new_id
 from holdfast.wire import OutputOptions, SessionRequest, TerminalSize, TimeoutOptions
 
-__all__ = ["Command", "ControlOptions", "StartOptions", "control_fields", "session_request"]
+__all__ = [
+    "Command",
+    "ControlOptions",
+    "EventFilters",
+    "ListFilters",
+    "OutputQuery",
+    "OutputStart",
+    "StartOptions",
+    "control_fields",
+    "session_request",
+]
 
 Command = str | list[str] | tuple[str, ...] | None
 
@@ -58,6 +68,55 @@ class ControlOptions(TypedDict, total=False):
     command_id: str
     reason: str
     wait: bool
+
+
+class ListFilters(TypedDict, total=False):
+    """What `list` selects by: different fields mean and, several values of one mean or.
+
+    `label` is `key` or `key=value`, `q` a part of ID, name or command. `since` and `ended_since`
+    are RFC 3339 times.
+    """
+
+    state: str | list[str]
+    outcome: str | list[str]
+    exit_code: int | list[int]
+    label: str | list[str]
+    machine: str | list[str]
+    node: str | list[str]
+    name: str | list[str]
+    kind: str | list[str]
+    created_by: str | list[str]
+    q: str
+    since: str
+    ended_since: str
+    sort: str
+
+
+class EventFilters(TypedDict, total=False):
+    """What `events` selects by, in the same way."""
+
+    type: str | list[str]
+    label: str | list[str]
+    name: str | list[str]
+    session: str | list[str]
+
+
+class OutputStart(TypedDict, total=False):
+    """Where reading output begins: one of an offset, a time (RFC 3339), or so much from the end."""
+
+    offset: int
+    since: str
+    tail_lines: int
+    tail_bytes: int
+
+
+class OutputQuery(OutputStart, total=False):
+    """Which output to read at once, and how it is shown: as `GET .../output` takes it."""
+
+    max_bytes: int
+    stream: Literal["stdout", "stderr"]
+    format: Literal["raw", "text", "jsonl"]
+    encoding: Literal["text", "base64"]
 
 
 def session_request(command: Command, options: StartOptions) -> SessionRequest:

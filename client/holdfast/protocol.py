@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections import deque
 from typing import Literal
 
-from holdfast.errors import NotWriter, ProtocolBroken
+from holdfast.errors import NotWriter, ProtocolBroken, error_from
 from holdfast.frames import (
     Attached,
     Ended,
@@ -24,6 +24,7 @@ from holdfast.frames import (
     Missed,
     Output,
     OutputEnded,
+    Refused,
     Restarted,
     RoleChanged,
     input_frame,
@@ -87,11 +88,11 @@ class AttachProtocol:
     def receive(self, message: str | bytes) -> Frame | None:
         """Take a message of the server; return what it means to the reader, None for nothing.
 
-        Raises `ProtocolBroken`.
+        Raises `ProtocolBroken`, and the server's refusal to attach at all.
         """
         frame = parse(message)
-        if self.role is None and not isinstance(frame, Attached):
-            raise ProtocolBroken("the server did not begin with `attached`")
+        if self.role is None:
+            _check_first(frame)
         match frame:
             case Output():
                 return self._output(frame)
@@ -144,7 +145,7 @@ class AttachProtocol:
         self._control.append(text(type_, **fields))
 
     def taken(self, offset: int) -> bool:
-        """Say that the reader has everything below `offset`; return whether there is news to send."""
+        """Say that the reader has everything below `offset`; return whether to send that now."""
         self._taken = max(self._taken, offset)
         due = self._on_slow == "block" and self._taken - self._acked >= ACK_BYTES
         if due:
@@ -213,3 +214,10 @@ class AttachProtocol:
             self.position = offset
         if offset > self.position:
             raise ProtocolBroken(f"output from {self.position} to {offset} is missing")
+
+
+def _check_first(frame: Frame | None) -> None:
+    if isinstance(frame, Refused):
+        raise error_from(frame.code, frame.message, frame.details)
+    if not isinstance(frame, Attached):
+        raise ProtocolBroken("the server did not begin with `attached`")

@@ -10,11 +10,11 @@ Rules
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from typing import Literal, TypedDict, TypeVar
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Literal, TypedDict, TypeVar
 
 from holdfast.attachment import Attachment
-from holdfast.errors import Detached, Gap, InputLost, NotWriter, error_from
+from holdfast.errors import Detached, Gap, HoldfastError, InputLost, NotWriter, error_from
 from holdfast.frames import (
     Attached,
     Ended,
@@ -194,8 +194,16 @@ class Streams:
             case InputDropped(from_=from_, to=to) if self._writing:
                 writer.fail(InputLost(from_, to))
             case Refused(code=code, message=message, details=details):
-                writer.fail(error_from(code, message, details))
+                writer.fail(self._refusal(code, message, details))
         writer.progressed()
+
+    def _refusal(self, code: str, message: str, details: Mapping[str, Any]) -> HoldfastError:
+        """What became of refused input: of a child that closed its stdin it is just lost."""
+        if code != "BAD_REQUEST":
+            return error_from(code, message, details)
+        journal = self._protocol.journal
+        begin = max(journal.base or 0, details.get("next", 0))
+        return InputLost(begin, (journal.base or 0) + len(journal))
 
     def taken(self) -> None:
         """Tell the server what the reader has, where that matters to it."""

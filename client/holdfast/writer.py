@@ -76,6 +76,7 @@ class Writer:
 
     def end(self, failure: BaseException | None) -> None:
         """The attachment is over."""
+        self._attachment.protocol.journal.settle()
         self._ended = True
         self._failure = self._failure or failure
         self._changed.set()

@@ -151,6 +151,14 @@ def test_a_confirmation_without_a_connection_breaks_the_protocol() -> None:
         InputJournal().accepted(1, 2)
 
 
+def test_at_the_end_what_the_server_has_needs_no_comparison() -> None:
+    journal = connected(0, b"abcdef")
+    frames(journal)
+    journal.connected(4)
+    journal.settle()
+    assert (len(journal), journal.base) == (2, 4)
+
+
 def test_abandoned_input_is_never_sent() -> None:
     journal = connected(0, b"abc")
     journal.abandon()

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from holdfast.errors import NotWriter, ProtocolBroken
+from holdfast.errors import Conflict, NotWriter, ProtocolBroken
 from holdfast.frames import Ended, Missed, Output, Refused, Restarted
 from holdfast.protocol import ACK_BYTES, AttachProtocol
 from tests.unit.client.messages import attached, exits, prints, says
@@ -123,6 +123,11 @@ def test_what_says_that_all_came_is_not_believed_when_bytes_are_missing(message:
 def test_the_server_must_begin_with_attached() -> None:
     with pytest.raises(ProtocolBroken):
         AttachProtocol("me").receive(prints(0, b"x"))
+
+
+def test_a_refusal_to_attach_is_raised() -> None:
+    with pytest.raises(Conflict):
+        AttachProtocol("me").receive(says("error", code="CONFLICT", message="held"))
 
 
 def test_attached_comes_once_per_connection() -> None:
