@@ -46,9 +46,11 @@ class Collector:
         """Read until the end. Cancelling ends only the reading."""
         session = self._session
         while True:
-            over = self._over  # before reading: all of its output is there then
             await self._feed()
-            if self._read():
+            over = self._over  # before reading: all of its output is there then
+            more = self._read()
+            self._report_if_due()
+            if more:
                 await asyncio.sleep(0)  # others have their turn
             elif over:
                 break
@@ -68,8 +70,6 @@ class Collector:
         newer = record.generation > self.generation
         end = record.generation_offset if newer else reader.next
         if self._offset >= end:
-            if self._session.stalled == "reader":
-                self._report()
             return False
         try:
             spans = reader.spans(self._offset, min(_READ_BYTES, end - self._offset))
@@ -82,9 +82,13 @@ class Collector:
             kept = self.stderr if span.stream is Stream.STDERR else self.stdout
             kept.append(span.offset, span.data)
             self._offset = span.offset + len(span.data)
-        if self._offset - self._reported >= _REPORT_BYTES:
-            self._report()
         return self._offset < end
+
+    def _report_if_due(self) -> None:
+        """Reporting each piece would wake the pump for nothing."""
+        waited_for = self._session.stalled == "reader"
+        if waited_for or self._offset - self._reported >= _REPORT_BYTES:
+            self._report()
 
     def _report(self) -> None:
         if self._offset > self._reported and not self._over:

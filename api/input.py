@@ -53,6 +53,7 @@ async def feed(session: Session, written: SessionInput, data: bytes, offset: int
         piece, data = data[: max(room, 0)], data[max(room, 0) :]
         if piece:
             written.write(piece, offset)
+            session.changes.notify()  # an attached writer learns where the input goes on
             offset = None if offset is None else offset + len(piece)
         elif session.input is not written or session.final or not written.open:
             raise Refused("The session's input ended first.", next=written.next)

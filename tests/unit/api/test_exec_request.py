@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 
 import msgspec
@@ -12,7 +13,7 @@ from api.exec_result import result_of
 from holdfast import wire
 from supervisor.errors import Conflict
 from supervisor.records import Outcome, OutcomeKind, State
-from tests.fake_session import STARTED_US, FakeSession
+from tests.fake_session import STARTED_US, FakeSession, turns
 
 
 def read(text: str) -> wire.SessionRequest:
@@ -131,15 +132,19 @@ async def test_a_restart_meanwhile_leaves_no_result() -> None:
 async def test_what_was_taken_is_reported_while_it_runs() -> None:
     session = FakeSession(on_full="block")
     collector = Collector(session, 4096, None)  # type: ignore[arg-type]
+    running = asyncio.create_task(collector.run())
     session.prints(b"x" * (1 << 20))
-    while collector._read():
-        pass
+    await turns(50)
     assert session.takens == [1 << 20]
     session.prints(b"x")
-    collector._read()
+    await turns()
+    assert session.takens == [1 << 20]
+    session.prints(b"x")
     session.stalled = "reader"
-    collector._read()
-    assert session.takens == [1 << 20, (1 << 20) + 1]
+    await turns()
+    assert session.takens == [1 << 20, (1 << 20) + 2]
+    session.exits(0)
+    await running
 
 
 async def test_input_goes_in_as_there_is_room_and_then_ends() -> None:
