@@ -190,6 +190,7 @@ def _supervisor_settings(settings: Settings, descriptors: int) -> SupervisorSett
         sessions=min(settings.limits.sessions, affordable),
         node_bytes=settings.output.node_bytes,
         reserve_bytes=settings.output.reserve_bytes,
+        containment=settings.exec.containment,
     )
 
 

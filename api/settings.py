@@ -15,7 +15,7 @@ import socket
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 from msgspec import Meta, Struct
@@ -82,9 +82,14 @@ class Limits(Struct, frozen=True, kw_only=True):
 
 
 class Exec(Struct, frozen=True, kw_only=True):
-    """Whether `POST /machines/{id}/exec` answers."""
+    """How commands run: whether `POST /machines/{id}/exec` answers, and what holds a tree.
+
+    `containment` is for keepers started from now on: `cgroup`, `shim`, or `auto`, which is a
+    cgroup where one can be made.
+    """
 
     enabled: bool = True
+    containment: Literal["auto", "cgroup", "shim"] = "auto"
 
 
 class Settings(Struct, frozen=True, kw_only=True):
