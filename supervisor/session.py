@@ -96,6 +96,7 @@ class Session(Actor):
     `record`: what is known, replaced as a whole. `version`: +1 with each change a user can see,
     other than offsets. `reader`: the output. `input`: None where the child has none. `changes`:
     rung on every change, offsets included. `stalled`: why the pump does not read, or None.
+    `former`: the end of the last generation that was followed by another, if this daemon saw it.
     """
 
     __slots__ = (
@@ -112,6 +113,7 @@ class Session(Actor):
         "attachments",
         "changes",
         "discarded",
+        "former",
         "input",
         "last_output_at_us",
         "reader",
@@ -130,6 +132,7 @@ class Session(Actor):
         self.stalled: str | None = None
         self.last_output_at_us = record.last_output_at_us
         self.input: SessionInput | None = None
+        self.former: SessionRecord | None = None
         folder = node.sessions_dir / record.id
         self.reader = LogReader(folder, node.cache)
         if self.reader.next < record.output_next:  # its files are gone, its offsets are not
@@ -361,6 +364,8 @@ class Session(Actor):
             self.own(self._store_quietly())
 
     async def _store_quietly(self) -> None:
+        if self._committing:  # begun since: it writes a newer record, and the events with it
+            return
         try:
             await self._store(self.record, ())
         except StoreFailed as error:
@@ -528,6 +533,7 @@ class Session(Actor):
         following = ended
         if ended.state is State.STARTING:
             following = self.here(next_generation(ended))
+            self.former = ended
             told.append(event("session.restarted", following, {"offset": ended.output_next}))
         settled = self._controls.ended(ended)
         await self._commit_surely(following, *told, *settled)
