@@ -26,6 +26,7 @@ from api.attach_wire import NORMAL, REPLACED, TOO_SLOW, Frames, text
 from supervisor.attachments import Attached, Notice, Replaced, Role
 from supervisor.clock import Clock, Timer
 from supervisor.output.reader import OffsetGone, Span
+from supervisor.records import SessionRecord
 from supervisor.session import Session
 
 __all__ = ["NOTES", "Ending", "Outgoing"]
@@ -200,19 +201,25 @@ class Outgoing:
             return None
         record = self._session.record
         if record.generation > self._generation:
-            return self._restarted()
+            return self._passed() or self._restarted()
         if record.size != self._size and record.size is not None:
             self._size = record.size
             return text("resized", rows=record.size.rows, cols=record.size.cols)
         if record.state.ended and not self._ended:
-            return self._exited()
+            return self._exited(record)
         if self._ended and self._session.final:
             return Ending(NORMAL)
         self._version = self._session.version
         return None
 
-    def _exited(self) -> str:
-        record = self._session.record
+    def _passed(self) -> str | None:
+        """How this client's generation ended, though the next one has begun already."""
+        former = self._session.former
+        if self._ended or former is None or former.generation != self._generation:
+            return None
+        return self._exited(former)
+
+    def _exited(self, record: SessionRecord) -> str:
         self._ended = True
         outcome = record.outcome
         if self._input is not None and self._input.next > self._confirmed[0]:
@@ -224,7 +231,7 @@ class Outgoing:
                 outcome=outcome.kind.value if outcome else "lost",
                 exit_code=outcome.exit_code if outcome else None,
                 signal=outcome.signal if outcome else None,
-                final=self._session.final,
+                final=record is self._session.record,
             )
         )
         return text("eof", offset=self.offset, complete=record.output_complete)

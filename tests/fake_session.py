@@ -143,6 +143,7 @@ class FakeSession:
             pid=42,
         )
         self.version = 0
+        self.former: SessionRecord | None = None
         self.reader: Any = FakeReader()
         self.changes = Broadcast()
         self.attachments = Attachments()
@@ -185,6 +186,8 @@ class FakeSession:
 
     def restarts(self) -> None:
         """The next generation begins at once, as after a restart of a running session."""
+        outcome = Outcome(OutcomeKind.EXITED, 143, None, "exited with status 143")
+        self.former = replace(self.record, outcome=outcome)
         self.show(
             generation=self.record.generation + 1,
             generation_offset=self.reader.next,

@@ -196,6 +196,8 @@ async def test_a_restart_is_told_between_two_generations(node: Node) -> None:
         heard = Heard(connection)
         await heard.until_output(b"up\n")
         await node.http.post(f"/v1/sessions/{session_id}/restart", json={})
+        exit_ = await heard.until("exit")
+        assert (exit_["signal"], exit_["final"]) == ("SIGTERM", False)
         restarted = await heard.until("restarted")
         assert (restarted["generation"], restarted["offset"]) == (2, 3)
         await heard.until_output(b"up\nup\n")

@@ -74,7 +74,7 @@ async def test_a_timeout_says_what_was_printed_and_leaves_no_tree(node: Node) ->
 
 
 async def test_the_same_id_waits_for_the_same_result(node: Node) -> None:
-    fields = {"id": "same", "stdin": "pipe"}
+    fields: dict[str, Any] = {"id": "same", "stdin": "pipe"}
     first = asyncio.create_task(exec_(node, "head", "-c", "2", **fields))
     second = asyncio.create_task(exec_(node, "head", "-c", "2", **fields))
     async with asyncio.timeout(20):
@@ -122,7 +122,7 @@ async def test_bytes_can_be_asked_for(node: Node) -> None:
 
 
 async def test_a_client_that_vanishes_ends_nothing(node: Node) -> None:
-    fields = {"id": "gone", "stdin": "pipe"}
+    fields: dict[str, Any] = {"id": "gone", "stdin": "pipe"}
     left = asyncio.create_task(exec_(node, "head", "-c", "2", **fields))
     async with asyncio.timeout(20):
         while (await node.http.post("/v1/sessions/gone/input", content=b"o")).status_code != 200:
