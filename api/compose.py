@@ -26,6 +26,7 @@ import uvloop
 from api import logs
 from api.answers import Services
 from api.app import build
+from api.exec import collect_adopted
 from api.gate import Hosts
 from api.listeners import UnixListener, bind_tcp, check_exposure
 from api.metrics import Metrics
@@ -93,8 +94,9 @@ async def _serve(
             watching = tasks.create_task(metrics.watch(), name="metrics")
             announcing = tasks.create_task(_announce(server, flags.ready_fd), name="announce")
             ending = tasks.create_task(_stop_when(stopping, server), name="stop")
+            taking = tasks.create_task(collect_adopted(supervisor), name="adopted execs")
             await server.serve()
-            for task in (watching, announcing, ending):
+            for task in (watching, announcing, ending, taking):
                 task.cancel()
     finally:
         tell_systemd(os.environ, "STOPPING=1")
