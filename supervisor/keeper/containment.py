@@ -147,8 +147,7 @@ class ShimContainment:
         """See Containment."""
         if self._request("kill"):
             return
-        with suppress(KeeperError):  # it does not hold the session any more: nothing of it is left
-            self._orphans = await self._ask_orphans(True)  # noqa: FBT003 - the one argument
+        await self._hear_of_orphans(kill=True)
 
     def pids(self) -> list[int]:
         """See Containment. With a dead shim: those that the last kill or empty heard of."""
@@ -207,25 +206,37 @@ class ShimContainment:
                 self._emptied = message["seq"]
         return self._shim_ended or self._emptied == self._asked_empty
 
+    async def _hear_of_orphans(self, *, kill: bool) -> None:
+        """Ask the keeper what a dead shim left.
+
+        Nothing when it does not hold the session: a shim that was released by `drop` ends when
+        its tree has. When the keeper is gone too, what was heard of before is all we know.
+        """
+        try:
+            self._orphans = await self._ask_orphans(kill)
+        except ProcessLookupError:
+            self._orphans = []
+        except KeeperError:
+            self._orphans = self.pids()
+
     async def _orphans_gone(self, deadline: float) -> bool:
         """Wait for one orphan after the other; the keeper says which there are."""
-        while time.monotonic() < deadline:
-            try:
-                self._orphans = await self._ask_orphans(False)  # noqa: FBT003 - the one argument
-                if not self._orphans:
-                    return True
-                pidfd = os.pidfd_open(self._orphans[0])
-            except KeeperError:
-                return not self.pids()
-            except ProcessLookupError:
-                continue
-            try:
-                left_s = deadline - time.monotonic()
-                if not await _until(lambda: exited(pidfd), pidfd, left_s):  # noqa: B023 - awaited here
-                    return False
-            finally:
-                os.close(pidfd)
-        return False
+        while True:
+            await self._hear_of_orphans(kill=False)
+            left_s = deadline - time.monotonic()
+            if not self._orphans or left_s <= 0:
+                return not self._orphans
+            with suppress(ProcessLookupError):
+                await _ended_within(self._orphans[0], left_s)
+
+
+async def _ended_within(pid: int, timeout_s: float) -> None:
+    """Wait for the end of a process that is not our child. Raises ProcessLookupError if gone."""
+    pidfd = os.pidfd_open(pid)
+    try:
+        await _until(lambda: exited(pidfd), pidfd, timeout_s)
+    finally:
+        os.close(pidfd)
 
 
 async def kill_left_cgroup(path: str, timeout: float = 2.0) -> list[int]:
