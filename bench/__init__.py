@@ -1,0 +1,1 @@
+"""Measurements: each workload beside its floor, in interleaved rounds of one run."""
