@@ -26,10 +26,11 @@ from holdfast.errors import HoldfastError, NotReachable, ProtocolBroken, error_f
 if TYPE_CHECKING:
     from holdfast.address import Address
 
-__all__ = ["Connection", "Query"]
+__all__ = ["Connection", "Query", "lines_of"]
 
 CONNECT_S = 10.0
 PAGE_SESSIONS = 500
+READ_BYTES = 256 * 1024
 
 Query = Mapping[str, str | int | float | bool | Sequence[str] | None]
 
@@ -181,6 +182,19 @@ def _open(address: Address) -> http.client.HTTPConnection:
 
     trusted = ssl.create_default_context(cafile=address.cacert)
     return http.client.HTTPSConnection(host, parts.port, timeout=CONNECT_S, context=trusted)
+
+
+def lines_of(response: http.client.HTTPResponse) -> Iterator[bytes]:
+    """The lines of an answer. Raises `IncompleteRead` when it was broken off.
+
+    `HTTPResponse.readline` takes a broken chunked answer for its end; only `read1` tells.
+    """
+    held = b""
+    while piece := response.read1(READ_BYTES):
+        *whole, held = (held + piece).split(b"\n")
+        yield from whole
+    if held or response.length:
+        raise http.client.IncompleteRead(held)
 
 
 def _target(path: str, query: Query | None) -> str:

@@ -42,7 +42,7 @@ OF_CODE = {
     "NODE_UNREACHABLE": Exit.UNREACHABLE,
     "UNAVAILABLE": Exit.UNREACHABLE,
 }
-ENOENT, EACCES = 2, 13  # of Linux and of macOS, whichever the daemon runs on
+MISSING = ("ENOENT", "ENOTDIR")
 
 
 def exit_of_session(session: Mapping[str, Any]) -> int:
@@ -64,8 +64,7 @@ def exit_of_error(code: str, details: Mapping[str, Any], *, starting: bool) -> i
     command ran" (125), or 127 and 126 when the program is missing or cannot be executed.
     """
     if starting and details.get("stage") == "exec":
-        named = {ENOENT: Exit.NOT_FOUND, EACCES: Exit.NOT_EXECUTABLE}
-        return named.get(details.get("errno", 0), Exit.NOT_EXECUTABLE)
+        return Exit.NOT_FOUND if details.get("errno") in MISSING else Exit.NOT_EXECUTABLE
     exit_code = OF_CODE.get(code, Exit.FAILURE)
     if starting and exit_code in {Exit.USAGE, Exit.FAILURE}:
         return Exit.NOT_STARTED

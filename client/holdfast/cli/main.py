@@ -67,6 +67,13 @@ class Commands(click.Group):
         command: click.Command = getattr(module, f"{cmd_name}_command")
         return command
 
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; click would answer a broken pipe with an exit code of its own."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            raise Failure(None, Exit.BROKEN_PIPE) from None
+
 
 @click.group(
     cls=Commands,
@@ -88,13 +95,13 @@ def cli(ctx: click.Context, /, no_autostart: bool, **given: Any) -> None:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command and return its exit code."""
-    invocation = Invocation()
+    code = _called(arguments, Invocation())
     try:
-        code = _called(arguments, invocation)
         sys.stdout.flush()
     except BrokenPipeError:
+        code = Exit.BROKEN_PIPE
+    if code == Exit.BROKEN_PIPE:
         _discard_stdout()
-        return Exit.BROKEN_PIPE
     return code
 
 

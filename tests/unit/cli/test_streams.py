@@ -26,6 +26,19 @@ from holdfast.frames import Output
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
 
+class Answer:
+    """What `lines_of` reads: some content, in pieces, and nothing missing."""
+
+    length = None
+
+    def __init__(self, content: bytes) -> None:
+        self.content = content
+
+    def read1(self, n: int) -> bytes:
+        piece, self.content = self.content[: min(n, 7)], self.content[min(n, 7) :]
+        return piece
+
+
 class Breaking:
     """A connection whose answers are given, each a list of lines and how it ended."""
 
@@ -35,14 +48,14 @@ class Breaking:
         self.answers = list(answers)
         self.asked: list[dict[str, Any]] = []
 
-    def stream(self, _path: str, query: dict[str, Any]) -> AbstractContextManager[Iterator[bytes]]:
+    def stream(self, _path: str, query: dict[str, Any]) -> AbstractContextManager[Answer]:
         self.asked.append(query)
         return self._answer()
 
     @contextmanager
-    def _answer(self) -> Iterator[Iterator[bytes]]:
+    def _answer(self) -> Iterator[Answer]:
         lines, error = self.answers.pop(0)
-        yield iter(lines)
+        yield Answer(b"".join(lines))
         if error is not None:
             raise error
 

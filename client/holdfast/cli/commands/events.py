@@ -12,6 +12,7 @@ import click
 
 from holdfast.backoff import Backoff
 from holdfast.cli.arguments import json_option, label_option
+from holdfast.cli.connection import lines_of
 from holdfast.cli.failure import Failure
 from holdfast.cli.invocation import Invocation
 from holdfast.cli.table import escaped
@@ -68,7 +69,7 @@ def followed(connection: Connection, query: dict[str, Any], after: int) -> Itera
                 "/v1/events", {**query, "after": after}, accept="text/event-stream"
             )
             with stream as response:
-                for event in parse_events(response):
+                for event in parse_events(lines_of(response)):
                     backoff.reset()
                     after = event["id"]
                     yield event

@@ -15,6 +15,7 @@ import click
 
 from holdfast.backoff import Backoff
 from holdfast.cli.arguments import session_argument
+from holdfast.cli.connection import lines_of
 from holdfast.cli.failure import say
 from holdfast.cli.invocation import Invocation
 from holdfast.cli.resolve import path_of, session_of
@@ -80,7 +81,7 @@ def pieces(connection: Connection, session_id: str, query: dict[str, Any]) -> It
     while True:
         try:
             with connection.stream(path_of(session_id, "output"), query) as response:
-                for line in response:
+                for line in lines_of(response):
                     backoff.reset()
                     piece = json.loads(line)
                     query = _after(query, piece)
