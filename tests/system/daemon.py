@@ -16,7 +16,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -30,22 +30,32 @@ ATTEMPT_S = 0.02
 class Daemon:
     """One state directory and whichever daemon serves it.
 
-    `pid` is that of the daemon that served last; `listeners` what it listens on.
+    `pid` is that of the daemon that served last; `listeners` what it listens on. `launcher` is a
+    command that ends by executing the arguments it is given: the daemon's.
     """
 
-    def __init__(self, state_dir: Path, *, tcp: str | None, environment: dict[str, str]) -> None:
+    def __init__(
+        self,
+        state_dir: Path,
+        *,
+        tcp: str | None,
+        environment: dict[str, str],
+        launcher: Sequence[str] = (),
+    ) -> None:
         self.state_dir = state_dir
         self.pid = 0
         self.listeners: list[str] = []
         self._tcp = tcp
         self._environment = environment
+        self._launcher = launcher
         self._over = False
         self._started: subprocess.Popen[bytes] | None = None
 
     @property
     def socket(self) -> Path:
         """The path of the unix socket."""
-        return self.state_dir / "run" / "holdfast.sock"
+        folder = self._environment.get("HOLDFAST_RUNTIME_DIR", self.state_dir / "run")
+        return Path(folder) / "holdfast.sock"
 
     @property
     def environment(self) -> dict[str, str]:
@@ -109,8 +119,9 @@ class Daemon:
         if self._over:
             return
         self._over = True
+        gone = self._started is None or self._started.poll() is not None
         # Ours or the keeper's own new daemon serves, whichever is first.
-        if not self._accepts() and not self._launch("--autostarted"):
+        if gone and not self._accepts() and not self._launch("--autostarted"):
             self._last_words()
         keeper = self.wait_answering()["keeper"]["pid"]
         with suppress(ProcessLookupError), pidfd_of(self.pid) as pidfd:
@@ -123,10 +134,10 @@ class Daemon:
 
     def _launch(self, *flags: str) -> bool:
         """Start a daemon; whether it came to answer. One that was started before is collected."""
-        if self._started is not None:
-            self._last_words()
+        self._reap()
         ready, theirs = os.pipe()
-        argv = [sys.executable, "-P", "-m", "api", "--ready-fd", str(theirs), *flags]
+        argv = [*self._launcher, sys.executable, "-P", "-m", "api"]
+        argv += ["--ready-fd", str(theirs), *flags]
         argv += ["--tcp", self._tcp] if self._tcp else []
         with os.fdopen(ready, "rb") as told:
             try:
@@ -177,10 +188,14 @@ class Daemon:
 
 @contextmanager
 def running(
-    state_dir: Path, *, tcp: str | None = None, environment: dict[str, str] | None = None
+    state_dir: Path,
+    *,
+    tcp: str | None = None,
+    environment: dict[str, str] | None = None,
+    launcher: Sequence[str] = (),
 ) -> Iterator[Daemon]:
     """A daemon that answers; at the end nothing of its state directory runs any more."""
-    daemon = Daemon(state_dir, tcp=tcp, environment=environment or {})
+    daemon = Daemon(state_dir, tcp=tcp, environment=environment or {}, launcher=launcher)
     try:
         daemon.start()
         yield daemon

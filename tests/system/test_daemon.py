@@ -9,7 +9,7 @@ import stat
 import subprocess
 import sys
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, mkdtemp
 
 import httpx
 import pytest
@@ -61,8 +61,9 @@ def test_terminated_it_stays_away_and_the_keeper_stays(daemon: Daemon) -> None:
 
 
 def test_a_hangup_changes_nothing(daemon: Daemon) -> None:
-    os.kill(daemon.pid, signal.SIGHUP)
-    assert daemon.wait_answering()["pid"] == daemon.pid
+    pid = daemon.pid
+    os.kill(pid, signal.SIGHUP)
+    assert daemon.wait_answering()["pid"] == pid
 
 
 def test_sessions_go_on_over_a_restart(daemon: Daemon) -> None:
@@ -88,23 +89,23 @@ def test_a_second_daemon_by_hand_is_told_who_serves(daemon: Daemon) -> None:
     code, said = start("--foreground", environment=daemon.environment)
     assert code == 1
     assert f"pid {daemon.pid}" in said
-    assert daemon.wait_answering()["pid"] == daemon.pid
 
 
 def test_a_second_daemon_started_by_a_program_ends_content(daemon: Daemon) -> None:
     assert start("--autostarted", environment=daemon.environment) == (0, "")
 
 
-def test_a_socket_that_was_removed_with_its_folder_comes_back(new_daemon: NewDaemon) -> None:
-    with TemporaryDirectory() as folder:
-        runtime = Path(folder) / "user"
-        daemon = new_daemon(environment={"HOLDFAST_RUNTIME_DIR": str(runtime)})
-        socket_path = runtime / "holdfast.sock"
-        assert daemon.listeners == [f"unix:{socket_path}"]
-        daemon.socket.symlink_to(socket_path)  # where the test's client looks
-        socket_path.unlink()
-        runtime.rmdir()
-        assert daemon.wait_answering()["pid"] == daemon.pid
+def test_a_socket_that_was_removed_with_its_folder_comes_back(
+    new_daemon: NewDaemon, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    runtime = Path(mkdtemp(prefix="r", dir=tmp_path_factory.getbasetemp())) / "user"
+    daemon = new_daemon(environment={"HOLDFAST_RUNTIME_DIR": str(runtime)})
+    pid, socket_path = daemon.pid, runtime / "holdfast.sock"
+    assert daemon.listeners == [f"unix:{socket_path}"]
+    daemon.socket.symlink_to(socket_path)  # where the test's client looks
+    socket_path.unlink()
+    runtime.rmdir()
+    assert daemon.wait_answering()["pid"] == pid
 
 
 def test_a_token_opens_tcp_and_nothing_else_does(new_daemon: NewDaemon) -> None:
