@@ -91,15 +91,14 @@ class SessionViews:
 
     def encoded(self, session: Session) -> bytes:
         """Return the JSON of one session's view."""
-        reader, written, attached = session.reader, session.input, session.attachments
+        reader, written = session.reader, session.input
+        # Everything else that is shown changes together with the version.
         key = (
             session,
             session.version,
             reader.next,
             reader.oldest,
-            session.stalled,
-            written and (written.next, written.delivered, written.open),
-            len(attached) and [(one.client, one.role) for one in attached],
+            written and (written.next, written.delivered),
         )
         kept = self._kept.get(session.record.id)
         if kept is not None and kept[0] == key:
