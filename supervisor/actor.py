@@ -8,8 +8,9 @@ Rules of this file
 - A mailbox holds `MAILBOX_LIMIT` requests. A further request is refused with LimitReached at the
   sender; facts (what has already happened) are always taken, since there is one source of them
   per actor and refusing one would lose it.
-- An exception out of `receive` that is not a SupervisorError is a crash: the actor stops, every
-  pending ask fails with ActorStopped, and its owner is told through `on_crash`.
+- An exception out of `receive` is a crash, unless it is a SupervisorError and somebody asked: the
+  actor stops, every pending ask fails with ActorStopped, and its owner is told by `on_crash`.
+- A message that will never be handled is given to `unhandled`, since it may own descriptors.
 - Every task an actor starts belongs to it and is cancelled when it stops.
 """
 
@@ -46,12 +47,15 @@ class Actor:
         """Handle one message; what it returns is the answer to an ask."""
         raise TypeError(f"{type(self).__name__} does not know {type(message).__name__}")
 
+    def unhandled(self, message: Any) -> None:
+        """Give back what a message holds that is not handled any more."""
+
     def tell(self, message: Any) -> None:
         """Put a fact into the mailbox. A stopped actor drops it."""
         self._post((message, None))
 
-    async def ask(self, message: Any, timeout_s: float = ASK_TIMEOUT_S) -> Any:
-        """Put a request into the mailbox and return its answer.
+    async def ask(self, message: Any, timeout_s: float | None = ASK_TIMEOUT_S) -> Any:
+        """Put a request into the mailbox and return its answer; None waits without a limit.
 
         Raises what `receive` raised, AskTimeout, ActorStopped, or LimitReached when the mailbox
         is full. A cancelled ask may still be carried out.
@@ -98,6 +102,7 @@ class Actor:
 
     def _post(self, envelope: _Envelope) -> None:
         if self._stopped:
+            self.unhandled(envelope[0])
             return
         if self._mailbox is None:
             self._mailbox = deque()
@@ -148,7 +153,8 @@ class Actor:
             self._on_crash(error)
 
     def _fail_pending(self) -> None:
-        for _, answer in self._mailbox or ():
+        for message, answer in self._mailbox or ():
+            self.unhandled(message)
             if answer is not None and not answer.done():
                 answer.set_exception(ActorStopped("the actor stopped before it answered"))
         self._mailbox = None

@@ -5,7 +5,7 @@ Rules
   or `expired`. The same command ID with the same content answers the same receipt; with other
   content it is refused.
 - An ID is taken in memory before the first await, so that two equal requests at the same moment
-  are one.
+  are one: the second waits for the first and shares its end, a refusal too.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from supervisor.errors import Conflict, NotFound
+from supervisor.errors import ActorStopped, Conflict, NotFound, SupervisorError
 from supervisor.ports import Store
 from supervisor.records import By, Receipt, ReceiptState, Verb
 
@@ -26,7 +26,8 @@ __all__ = ["Command", "Receipts", "settle"]
 class Command:
     """A control request.
 
-    `args` by verb: stop {signal: name | None, grace: seconds | None} · kill {} · signal {signal: name, target}
+    `args` by verb: stop {signal: name | None, grace: seconds | None} · kill {} ·
+    signal {signal: name, target}
     · restart {base_env?} · resize {rows, cols} · timeout {run: seconds | None}
     """
 
@@ -58,12 +59,12 @@ class Receipts:
             self._open[wanted.command_id] = asyncio.get_running_loop().create_future()
             try:
                 known = await self._store.receipt(wanted.command_id)
-            except BaseException:
-                self.abandon(wanted.command_id)
+            except BaseException as error:
+                self.abandon(wanted.command_id, error)
                 raise
             if known is None:
                 return None
-            self.abandon(wanted.command_id)
+            self.settled(known)
         if not _same(known, wanted):
             message = f"command {wanted.command_id} is already another request; choose another ID"
             raise Conflict(message, command_id=wanted.command_id)
@@ -74,12 +75,15 @@ class Receipts:
         self._content[receipt.command_id] = receipt
         self._open[receipt.command_id] = asyncio.get_running_loop().create_future()
 
-    def abandon(self, command_id: str) -> None:
-        """Let go of an ID whose request was refused before it was stored."""
+    def abandon(self, command_id: str, error: BaseException) -> None:
+        """Let go of an ID whose request was refused before it was stored; who waits is told why."""
         self._content.pop(command_id, None)
         future = self._open.pop(command_id, None)
-        if future is not None:
-            future.cancel()
+        if future is not None and not future.done():
+            if not isinstance(error, SupervisorError):  # cancelled: only the first one was
+                error = ActorStopped("the request did not get through; send it again")
+            future.set_exception(error)
+            future.exception()  # seen: there may be nobody who waits
 
     def settled(self, receipt: Receipt) -> None:
         """Tell those who wait; called when the settled receipt is durable."""

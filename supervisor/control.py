@@ -16,7 +16,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from supervisor.commands import settle
-from supervisor.errors import Conflict, Refused
+from supervisor.errors import Conflict, NotFound, Refused, StoreFailed
 from supervisor.keeper.client import KeeperError
 from supervisor.lifecycle import Conclude, Happening, LifeEvent, decide
 from supervisor.records import (
@@ -59,6 +59,8 @@ class Controls:
         Raises Conflict or Refused (nothing was done), StoreFailed.
         """
         record = self.session.record
+        if self.session.retired:
+            raise NotFound(f"no session {record.id}", session=record.id)
         if receipt.verb in _EVENTS:
             await self._end_or_restart(receipt, _EVENTS[receipt.verb])
             return
@@ -102,9 +104,9 @@ class Controls:
         for receipt in waiting:
             try:
                 await self.carry_out(receipt)
-            except (Conflict, Refused) as error:
+            except (Conflict, Refused, StoreFailed) as error:
                 failed = settle(receipt, ReceiptState.FAILED, {"message": error.message})
-                await self.session.commit(self.session.record, failed)
+                await self.session.commit_surely(self.session.record, failed)
                 self.tell((failed,))
 
     async def superseded(self, command_id: str) -> None:
@@ -119,9 +121,12 @@ class Controls:
         self._waiting = []
         for receipt in self._open.values():
             if receipt.verb is Verb.RESTART:
-                if record.restarting == receipt.command_id and record.spawn_error is not None:
+                if record.state is State.STARTING and record.restart_wanted == receipt.command_id:
+                    continue
+                failure = gone
+                if record.spawn_error is not None:
                     failure = {"code": "SPAWN_FAILED", **record.spawn_error}
-                    settled.append(settle(receipt, ReceiptState.FAILED, failure))
+                settled.append(settle(receipt, ReceiptState.FAILED, failure))
             else:
                 settled.append(settle(receipt, ReceiptState.DONE, effect))
         return settled
@@ -159,7 +164,7 @@ class Controls:
         """The leftovers of an ended session were killed: those who asked are answered."""
         settled = self.ended(self.session.record)
         if settled:
-            await self.session.commit(self.session.record, *settled)
+            await self.session.commit_surely(self.session.record, *settled)
             self.tell(settled)
 
     async def _signal(self, receipt: Receipt) -> None:
@@ -215,7 +220,7 @@ class Controls:
         receipt = self._open.get(command_id)
         if receipt is not None:
             settled = settle(receipt, state, effect)
-            await self.session.commit(self.session.record, settled)
+            await self.session.commit_surely(self.session.record, settled)
             self.tell((settled,))
 
     def _event(self, receipt: Receipt) -> Any:

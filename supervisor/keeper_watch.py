@@ -49,12 +49,14 @@ class KeeperWatch:
             on_gone=self._gone,
         )
         self._node.keeper = keeper
+        self._node.keeper_came.notify()
         return keeper
 
     async def bye(self, *, end: bool) -> None:
         """Leave on purpose: no respawn. With `end` the keeper ends too, holding nothing."""
         if self._again is not None:
             self._again.cancel()
+            await asyncio.wait([self._again])
         keeper, self._node.keeper = self._node.keeper, None
         if keeper is None:
             return

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from supervisor.keeper.client import Held
+from supervisor.keeper.client import Held, KeeperClient
 from supervisor.records import Receipt
 
 __all__ = [
@@ -23,6 +23,7 @@ __all__ = [
     "KeeperLost",
     "OutputEnded",
     "Patch",
+    "Retire",
     "RunTimeExpired",
     "SpawnRefusedByKeeper",
     "Spawned",
@@ -38,11 +39,12 @@ class Begin:
 class Adopt:
     """Take over what a former daemon, or a crashed actor, left.
 
-    `held` is the child that the keeper holds, None when it holds none; `receipts` are the
-    accepted ones of this session.
+    `held` is the child that `keeper` holds, None when it holds none, or when the session itself
+    still holds it; `receipts` are the accepted ones of this session.
     """
 
     held: Held | None
+    keeper: KeeperClient | None = None
     receipts: tuple[Receipt, ...] = ()
 
 
@@ -66,11 +68,17 @@ class Patch:
 
 
 @dataclass(frozen=True, slots=True)
+class Retire:
+    """Take no further request: the record is about to go. Refused with Conflict while alive."""
+
+
+@dataclass(frozen=True, slots=True)
 class Spawned:
     """The keeper holds the child."""
 
     generation: int
     held: Held
+    keeper: KeeperClient
 
 
 @dataclass(frozen=True, slots=True)

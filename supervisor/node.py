@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from supervisor.broadcast import Broadcast
 from supervisor.clock import Clock
 from supervisor.commands import Receipts
 from supervisor.errors import Refused
@@ -19,7 +20,10 @@ __all__ = ["Node"]
 
 
 class Node:
-    """The shared parts. `keeper` is None while a new keeper is being started."""
+    """The shared parts. `keeper` is None while a new keeper is being started.
+
+    `keeper_came` is rung for each new keeper.
+    """
 
     __slots__ = (
         "boot_id",
@@ -27,6 +31,7 @@ class Node:
         "clock",
         "feed",
         "keeper",
+        "keeper_came",
         "name",
         "pump",
         "receipts",
@@ -56,6 +61,7 @@ class Node:
         self.receipts = Receipts(store)
         self.cache = TailCache()
         self.keeper: KeeperClient | None = None
+        self.keeper_came = Broadcast()
         self.pump: Pump
         self.space: Space
 
@@ -63,4 +69,10 @@ class Node:
         """Return the keeper. Raises Refused while a new one is being started."""
         if self.keeper is None:
             raise Refused("the keeper is being started again; try again in a moment")
+        return self.keeper
+
+    async def wait_for_keeper(self) -> KeeperClient:
+        """Return the keeper as soon as there is one."""
+        while self.keeper is None:
+            await self.keeper_came.wait()
         return self.keeper

@@ -7,6 +7,8 @@ import shutil
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from supervisor.errors import ActorStopped, SupervisorError
+from supervisor.messages import OutputEnded, Retire
 from supervisor.node import Node
 from supervisor.ports import Change, Trim
 from supervisor.records import SessionRecord, Tombstone
@@ -40,8 +42,10 @@ class Pruning:
             if session.final:
                 session.reader.close()
         records = [session.record for session in self._sessions.values()]
-        due = outdated(records, now, settings)
-        await self.remove(due, free=False)
+        for session in self._sessions.values():
+            if session.record.kept:  # what was kept may have ended without a word
+                session.tell(OutputEnded(session.record.generation))
+        due = await self.remove(outdated(records, now, settings), free=False)
         oldest = await self._node.store.trim(
             Trim(
                 events=settings.events,
@@ -53,13 +57,37 @@ class Pruning:
         self._node.feed.trimmed(oldest)
         return due
 
-    async def remove(self, session_ids: Iterable[str], *, free: bool) -> None:
-        """Delete logs, then rows. With `free` no tombstone stays. Raises StoreFailed."""
-        ids = tuple(session_ids)
+    async def remove(self, session_ids: Iterable[str], *, free: bool) -> list[str]:
+        """Delete logs, then rows; return the IDs that went: one that lives again stays.
+
+        With `free` no tombstone stays. Raises StoreFailed.
+        """
+        ids, gone = tuple(session_ids), []
         for begin in range(0, len(ids), _BATCH):
-            records = [self._sessions[one].record for one in ids[begin : begin + _BATCH]]
-            await self._delete_logs(record.id for record in records)
-            await self._node.feed.commit(self._change(records, free=free))
+            batch = [one for one in ids[begin : begin + _BATCH] if await self._retire(one)]
+            records = [self._sessions[one].record for one in batch]
+            try:
+                await self._delete_logs(batch)
+                await self._node.feed.commit(self._change(records, free=free))
+            except BaseException:
+                for one in batch:
+                    self._sessions[one].retired = False
+                raise
+            gone += batch
+        return gone
+
+    async def _retire(self, session_id: str) -> bool:
+        """Have a session take no further request; false when it lives, or is gone already."""
+        session = self._sessions.get(session_id)
+        if session is None or session.retired:
+            return False
+        try:
+            await session.ask(Retire())
+        except ActorStopped:  # it is down, and takes no request anyway
+            return session.final
+        except SupervisorError:
+            return False
+        return True
 
     def make_room(self) -> None:
         """The logs come close to their bound: those of the longest-finished sessions go."""

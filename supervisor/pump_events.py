@@ -62,7 +62,7 @@ class PumpEvents:
                         _tell(session, event)
 
 
-def _tell(session: Session, event: PumpEvent) -> None:
+def _tell(session: Session, event: PumpEvent) -> None:  # noqa: C901  one case for each event
     match event:
         case Advanced():
             session.advanced(event.next, event.oldest, event.time_ns)

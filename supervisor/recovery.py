@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from supervisor.adoption import Adoption, adoption_of
 from supervisor.commands import settle
-from supervisor.errors import ActorStopped
+from supervisor.errors import SupervisorError
 from supervisor.keeper.client import Held, KeeperClient, KeeperError
 from supervisor.keeper.containment import kill_left_cgroup
 from supervisor.messages import Adopt
@@ -54,6 +54,9 @@ class Recovery:
             record, held=held is not None, keeper_id=keeper, boot_id=self._node.boot_id
         )
         receipts = tuple(self._receipts.get(record.id, ()))
+        if what is Adoption.KEEP and record.kept:  # with their keeper, what was kept is over too
+            survivors = await self._kill_left(record)
+            record = replace(record, kept=bool(survivors), survivors=survivors)
         if what is Adoption.KEEP and not receipts:
             self._add(record)
             return None
@@ -67,8 +70,8 @@ class Recovery:
         self, session: Session, held: Held | None, receipts: tuple[Receipt, ...]
     ) -> None:
         try:
-            await session.ask(Adopt(held, receipts))
-        except ActorStopped as error:  # its supervisor was told, and recovers it
+            await session.ask(Adopt(held, self._keeper, receipts))
+        except SupervisorError as error:  # after a crash its supervisor recovers it
             self._node.report("a session could not be adopted", error)
 
     async def _kill_left(self, record: SessionRecord) -> tuple[int, ...]:

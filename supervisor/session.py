@@ -17,6 +17,7 @@ Rules
 from __future__ import annotations
 
 import asyncio
+import errno
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from signal import SIGKILL
@@ -25,11 +26,18 @@ from typing import Any
 from supervisor.actor import Actor
 from supervisor.attachments import Attachments
 from supervisor.broadcast import Broadcast
-from supervisor.child import Child
+from supervisor.child import KILL_S, Child
 from supervisor.control import Controls
 from supervisor.ending import conclude
 from supervisor.errors import Conflict, Refused, StoreFailed
-from supervisor.keeper.client import Held, KeeperError, KeeperGone, SpawnFailed
+from supervisor.keeper.client import (
+    Held,
+    KeeperClient,
+    KeeperError,
+    KeeperGone,
+    SpawnFailed,
+    SpawnRequest,
+)
 from supervisor.launch import spawn_request
 from supervisor.lifecycle import (
     BeginDrain,
@@ -57,6 +65,7 @@ from supervisor.messages import (
     KeeperLost,
     OutputEnded,
     Patch,
+    Retire,
     RunTimeExpired,
     Spawned,
     SpawnRefusedByKeeper,
@@ -113,11 +122,13 @@ class Session(Actor):
         "attachments",
         "changes",
         "discarded",
+        "down",
         "former",
         "input",
         "last_output_at_us",
         "reader",
         "record",
+        "retired",
         "stalled",
         "version",
     )
@@ -129,6 +140,8 @@ class Session(Actor):
         self.changes = Broadcast()
         self.attachments = Attachments()
         self.discarded = False
+        self.down = False
+        self.retired = False
         self.stalled: str | None = None
         self.last_output_at_us = record.last_output_at_us
         self.input: SessionInput | None = None
@@ -185,6 +198,11 @@ class Session(Actor):
     def begin_failed(self) -> None:
         """The session could not be stored: it never was."""
         self.discarded = True
+        self.changes.notify()
+
+    def stay_down(self) -> None:
+        """The actor crashed too often: it is not recovered again, and its child goes on."""
+        self.down = True
         self.changes.notify()
 
     def output_deleted(self) -> None:
@@ -296,11 +314,18 @@ class Session(Actor):
                 await self._end_input()
             case Patch():
                 await self._patch(message.changes)
+            case Retire():
+                self._retire()
             case _:
                 if message.generation == self.record.generation:
                     await self._fact(message)
-                elif isinstance(message, Spawned):
-                    message.held.close()
+                else:
+                    self.unhandled(message)
+
+    def unhandled(self, message: Any) -> None:
+        """Close the descriptors that came with a message which nobody handles."""
+        if isinstance(message, Spawned | Adopt) and message.held is not None:
+            message.held.close()
 
     async def happen(self, event: LifeEvent, cause: Cause | None = None) -> None:
         """Decide what an event means, and carry it out."""
@@ -406,24 +431,36 @@ class Session(Actor):
         return replace(record, keeper_id=keeper.keeper_id, boot_id=self._node.boot_id)
 
     async def _spawn(self) -> None:
-        """Ask the keeper for the child of this generation; the answer comes as a fact."""
+        """Ask the keeper for the child of this generation; the answer comes as a fact.
+
+        Only the keeper that the committed record names may be asked: another one cannot know
+        whether this child was started already.
+        """
         await self._until_untapped()
-        record = self.record
+        record, keeper = self.record, self._node.keeper
         generation = record.generation
+        if keeper is None or keeper.keeper_id != record.keeper_id:
+            self.tell(KeeperLost(generation))
+            return
         try:
-            held = await self._node.need_keeper().spawn(spawn_request(record, record.input_next))
+            held = await keeper.spawn(spawn_request(record, record.input_next))
         except SpawnFailed as error:
             refused = SpawnRefusedByKeeper(generation, error.errno, error.stage, error.message)
             self.tell(refused)
-        except (KeeperGone, Refused):
+        except KeeperGone:
             self.tell(KeeperLost(generation))
+        except (KeeperError, OSError) as error:  # the keeper refused the request itself
+            number = getattr(error, "errno", None) or errno.EIO
+            self.tell(SpawnRefusedByKeeper(generation, number, "keeper", str(error)))
         else:
-            self.tell(Spawned(generation, held))
+            self.tell(Spawned(generation, held, keeper))
 
-    def take(self, held: Held) -> None:
+    def take(self, held: Held, keeper: KeeperClient) -> None:
         """Hold a child: its output goes into the log, its input comes from the journal."""
         record, node = self.record, self._node
-        self._child = Child(held, node.need_keeper(), node.clock, self.tell)
+        self._child = Child(held, keeper, node.clock, self.tell)
+        if self.orphaned:
+            self._child.watch_exit()
         if self._log is None:
             self._log = OutputLog(
                 node.sessions_dir / record.id, record.spec.output.capacity, record.output_next
@@ -445,10 +482,10 @@ class Session(Actor):
 
     # What became of it.
 
-    async def _fact(self, fact: _Fact) -> None:
+    async def _fact(self, fact: _Fact) -> None:  # noqa: C901  one case for each fact
         match fact:
             case Spawned():
-                await self._spawned(fact.held)
+                await self._spawned(fact.held, fact.keeper)
             case SpawnRefusedByKeeper():
                 error = {"errno": fact.errno, "stage": fact.stage, "message": fact.message}
                 self.record = replace(self.record, spawn_error=error)
@@ -473,11 +510,11 @@ class Session(Actor):
                     self._child.watch_exit()
                 await self.happen(LifeEvent.KEEPER_LOST)
 
-    async def _spawned(self, held: Held) -> None:
-        if self._child is not None:
+    async def _spawned(self, held: Held, keeper: KeeperClient) -> None:
+        if self._child is not None or self.record.state is not State.STARTING:
             held.close()
             return
-        self.take(held)
+        self.take(held, keeper)
         run = self.record.run_timeout_s
         self.record = replace(
             self.record,
@@ -493,7 +530,8 @@ class Session(Actor):
         await self._controls.started()
         if self._early_exit is not None:
             early, self._early_exit = self._early_exit, None
-            await self._fact(early)
+            if early.generation == self.record.generation:
+                await self._fact(early)
 
     async def _output_ended(self) -> None:
         child = self._child
@@ -531,19 +569,21 @@ class Session(Actor):
         kind = "session.lost" if ended.state is State.LOST else "session.exited"
         told: list[Event | Receipt] = [event(kind, ended, _told_of(ended)), *self._gap_at_end()]
         following = ended
+        self._gap = None
         if ended.state is State.STARTING:
+            await self._node.wait_for_keeper()
             following = self.here(next_generation(ended))
             self.former = ended
             told.append(event("session.restarted", following, {"offset": ended.output_next}))
         settled = self._controls.ended(ended)
-        await self._commit_surely(following, *told, *settled)
+        await self.commit_surely(following, *told, *settled)
         self._controls.tell(settled)
         if child is not None and not ended.kept:
             self.release(child)
         if following.state is State.STARTING:
             self.own(self._spawn())
 
-    async def _commit_surely(self, record: SessionRecord, *told: Event | Receipt) -> None:
+    async def commit_surely(self, record: SessionRecord, *told: Event | Receipt) -> None:
         """Commit what has happened and cannot be refused; wait for a database that cannot."""
         while True:
             try:
@@ -561,7 +601,7 @@ class Session(Actor):
             return
         survivors = await child.kill_leftovers()
         record = replace(self.record, kept=bool(survivors), survivors=survivors)
-        await self._commit_surely(record)
+        await self.commit_surely(record)
         if not survivors:
             self.release(child)
 
@@ -581,9 +621,9 @@ class Session(Actor):
 
     async def _release_when_empty(self, child: Child) -> None:
         """Let go of kept leftovers that ended by themselves."""
-        if child.held.containment.pids():
+        if not self.record.kept or not await child.held.containment.empty(KILL_S):
             return
-        await self._commit_surely(replace(self.record, kept=False))
+        await self.commit_surely(replace(self.record, kept=False, survivors=()))
         self.release(child)
 
     def release(self, child: Child) -> None:
@@ -599,6 +639,8 @@ class Session(Actor):
     async def _drop(self, child: Child) -> None:
         try:
             await child.keeper.drop(child.held.session, child.generation)
+        except KeeperGone:
+            pass  # and with it all that it held
         except (KeeperError, OSError) as error:
             self._node.report("the keeper could not forget a child", error)
 
@@ -606,6 +648,11 @@ class Session(Actor):
 
     async def _patch(self, changes: Mapping[str, Any]) -> None:
         await self.commit(replace(self.record, **changes))
+
+    def _retire(self) -> None:
+        if not self.record.state.ended or self.record.kept:
+            raise Conflict(f"session {self.record.id} is alive", state=self.record.state.shown)
+        self.retired = True
 
     async def _end_input(self) -> None:
         if self.input is None:
@@ -644,71 +691,100 @@ class Session(Actor):
 
     async def _adopt(self, message: Adopt) -> None:
         """Go on where a former daemon, or this actor before its crash, stopped."""
-        held, record = message.held, self.record
+        held, keeper, record = message.held, message.keeper, self.record
         self._controls.adopt(message.receipts)
         if record.state.ended:
-            await self._adopt_ended(held)
+            await self._adopt_ended(held, keeper)
             await self._controls.finish_ended()
-        elif held is None and record.state is State.STARTING:
-            self.own(self._spawn())
-        elif held is None:
-            self.record = replace(record, state=State.STOPPING, lost_reason="keeper_died")
-            await self._conclude(replace(self.record, state=State.LOST))
+        elif self._child is not None:
+            self.unhandled(message)
+            await self._go_on(self._child)
+        elif held is None or keeper is None:
+            await self._adopt_nothing()
         elif record.state is State.STARTING:
-            await self._spawned(held)
+            await self._spawned(held, keeper)
             self._report_status(held)
         else:
-            await self._adopt_running(held)
+            await self._adopt_running(held, keeper)
 
-    async def _adopt_running(self, held: Held) -> None:
-        """Take a child that ran before; an end that had begun is begun again."""
+    async def _adopt_nothing(self) -> None:
+        """No child: it was never spawned, or nobody can know how it ended."""
+        record = self.record
+        if record.state is State.STARTING:
+            if record.lost_reason is None:
+                self.own(self._spawn())
+            else:
+                await self.happen(LifeEvent.KEEPER_LOST)
+            return
+        reason = record.lost_reason or "keeper_died"
+        self.record = replace(record, state=State.DRAINING, lost_reason=reason)
+        await self.happen(LifeEvent.DRAIN_ENDED)
+
+    async def _adopt_running(self, held: Held, keeper: KeeperClient) -> None:
+        """Take a child that ran before."""
+        self.take(held, keeper)
+        child, record = self._child, self.record
+        if record.input_closed:
+            self._node.pump.end_input(record.id)
+        if child is not None:
+            if record.size is not None and held.master is not None:
+                child.resize(record.size)
+            await self._go_on(child)
+        self._report_status(held)
+
+    async def _go_on(self, child: Child) -> None:
+        """Go on with a child that is held; an end that had begun is begun again."""
         record = self.record
         began = record.cause is not None
         self.record = replace(record, state=State.STOPPING if began else State.RUNNING)
-        self.take(held)
-        if record.input_closed:
-            self._node.pump.end_input(record.id)
-        child = self._child
-        if child is not None:
-            child.begin_run_timeout(record.deadline_s)
-            if record.size is not None and held.master is not None:
-                child.resize(record.size)
+        child.begin_run_timeout(record.deadline_s)
+        if self.orphaned:
+            child.watch_exit()
         if record.cause is not None:
             kill = any(entry.signal == SIGKILL for entry in record.delivered)
             begin = (SignalTree(record.cause.signal), BeginGrace(record.cause.grace_s))
             await self.perform((KillTree(),) if kill else begin)
         await self._controls.started()
-        self._report_status(held)
+        self.later()
         self.changed()
 
-    async def _adopt_ended(self, held: Held | None) -> None:
-        if held is None:
+    async def _adopt_ended(self, held: Held | None, keeper: KeeperClient | None) -> None:
+        if held is None or keeper is None:
+            if self._child is not None and not self.record.kept:
+                self.release(self._child)
             return
         if not self.record.kept:
-            held_child = Child(held, self._node.need_keeper(), self._node.clock, self.tell)
-            self.release(held_child)
+            self.release(Child(held, keeper, self._node.clock, self.tell))
             return
-        self.take(held)
+        self.take(held, keeper)
         self._node.pump.discard(self.record.id)
 
     def _report_status(self, held: Held) -> None:
-        if held.status is not None:
-            self.tell(ChildExited(held.generation, held.status))
+        """The leader may have ended while nobody listened."""
+        status = held.status if held.status is not None else self.record.status
+        if status is not None:
+            self.tell(ChildExited(held.generation, status))
 
-    async def recover(self) -> Held | None:
-        """After a crash: let go of everything held here and fetch the child again."""
+    async def recover(self) -> Adopt:
+        """After a crash: let go of everything held here and fetch the child again.
+
+        What a dead keeper held cannot be fetched; the session goes on with its own descriptors.
+        Raises KeeperError and OSError; then it still holds the child.
+        """
         await self.stop()
-        child, self._child = self._child, None
-        if child is not None:
-            self._node.pump.remove(self.record.id)
-            child.close()
-        self.input = None
         self.revive()
+        child = self._child
+        if child is not None and child.generation != self.record.generation:
+            self.release(child)
+            child = None
+        if child is None or self.orphaned:
+            return Adopt(None)
+        held = await _fetch(child)
+        self._node.pump.remove(self.record.id)
+        self._child = self.input = None
+        child.close()
         await self._until_untapped()
-        if child is None or self.record.state.ended:
-            return None
-        request = spawn_request(self.record, self.record.input_next)
-        return await self._node.need_keeper().spawn(request)
+        return Adopt(held, child.keeper)
 
     def _gap_at_end(self) -> tuple[Event, ...]:
         """What the ring dropped since the last event about it."""
@@ -716,6 +792,15 @@ class Session(Actor):
             return ()
         data = {"from": self._gap[1], "to": self._gap[2]}
         return (self._node.feed.event("session.output_gap", self.record, data),)
+
+
+async def _fetch(child: Child) -> Held | None:
+    """Return what the keeper holds of a child; None when it has forgotten it."""
+    nothing_new = SpawnRequest(child.held.session, child.generation, (), {}, "/")
+    try:
+        return await child.keeper.spawn(nothing_new)
+    except SpawnFailed:
+        return None
 
 
 def _tap(held: Held, log: OutputLog, on_full: str) -> Tap:

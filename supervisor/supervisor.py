@@ -13,17 +13,18 @@ from __future__ import annotations
 import asyncio
 import os
 from collections import deque
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Coroutine, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import EllipsisType
-from typing import Any
+from typing import Any, TypeVar
 
 from supervisor.actor import Actor
 from supervisor.clock import Clock
 from supervisor.commands import Command
 from supervisor.creation import CreateSession, new_record, same_or_conflict
 from supervisor.errors import (
+    ActorStopped,
     Conflict,
     LimitReached,
     NameInUse,
@@ -31,9 +32,10 @@ from supervisor.errors import (
     SpawnRefused,
     StartRefused,
     StoreFailed,
+    SupervisorError,
 )
 from supervisor.feed import EventFeed
-from supervisor.keeper.client import Held, KeeperError, Respawn, SpawnFailed
+from supervisor.keeper.client import KeeperError, Respawn
 from supervisor.keeper_watch import KeeperWatch
 from supervisor.messages import Adopt, Begin, ChildExited, Control, KeeperLost, Patch
 from supervisor.node import Node
@@ -55,7 +57,8 @@ __all__ = ["CreateSession", "Supervisor"]
 CRASHES = 5
 CRASH_WINDOW_S = 60.0
 HOUSEKEEPING_S = 60.0
-_STOP_ALL_S = 3600.0
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +114,7 @@ class Supervisor(Actor):
         )
         self._pruning = Pruning(self._node, self._sessions, settings)
         self._crashes: dict[str, deque[float]] = {}
+        self._begun: set[asyncio.Task[Any]] = set()
 
     @property
     def node(self) -> str:
@@ -215,7 +219,11 @@ class Supervisor(Actor):
             )
             for session in live
         )
-        await asyncio.gather(*stops)
+        for failed in await asyncio.gather(*stops, return_exceptions=True):
+            if isinstance(failed, SupervisorError):
+                self._node.report("a session could not be stopped", failed)
+            elif isinstance(failed, BaseException):
+                raise failed
         await self._leave(end=True)
 
     async def _leave(self, *, end: bool) -> None:
@@ -225,6 +233,7 @@ class Supervisor(Actor):
         await self._watch.bye(end=end)
         for session in self._sessions.values():
             await session.stop()
+        await asyncio.gather(*self._begun, return_exceptions=True)
         if hasattr(self._node, "pump"):
             await asyncio.get_running_loop().run_in_executor(None, self._node.pump.stop)
         for session in self._sessions.values():
@@ -269,14 +278,12 @@ class Supervisor(Actor):
             tombstone = await self._node.store.tombstone(request.id)
             request = replace(request, tombstone=tombstone)
         try:
-            session, created = await self.ask(request)
+            session, created = await self._carry_on(self._find_or_begin(request))
         except NameInUse as error:
             if not request.replace:
                 raise
             await self._stop_for(error.details["session_id"], request.by)
-            session, created = await self.ask(request)
-        if created:
-            await self._begin(session)
+            session, created = await self._carry_on(self._find_or_begin(request))
         await _until_started(session)
         _raise_if_not_spawned(session, created=created)
         return session, created
@@ -290,12 +297,7 @@ class Supervisor(Actor):
         wanted = self._receipt_of(command, session)
         known = await self._node.receipts.reserve(wanted)
         if known is None:
-            try:
-                self._check_generation(command, session)
-                await session.ask(Control(wanted))
-            except BaseException:
-                self._node.receipts.abandon(wanted.command_id)
-                raise
+            await self._carry_on(self._accept(command, wanted, session))
             known = wanted
         return await self._node.receipts.result(known) if wait else known
 
@@ -330,15 +332,18 @@ class Supervisor(Actor):
                 message = f"session {session.record.id} is alive; stop it first, or use force"
                 raise Conflict(message, state=session.record.state.shown)
             await self._end_for(session, Verb.KILL, by, "removed with force")
-        await self._pruning.remove([session.record.id], free=True)
-        await self.ask(Forget((session.record.id,)))
+        gone = await self._pruning.remove([session.record.id], free=True)
+        if not gone:
+            message = f"session {session.record.id} still has living processes"
+            raise Conflict(message, survivors=session.pids())
+        await self.ask(Forget(tuple(gone)))
 
     async def prune(self) -> list[str]:
         """Forget every finished session; return their IDs."""
         ended = [one.record.id for one in self._sessions.values() if not _alive(one)]
-        await self._pruning.remove(ended, free=False)
-        await self.ask(Forget(tuple(ended)))
-        return ended
+        gone = await self._pruning.remove(ended, free=False)
+        await self.ask(Forget(tuple(gone)))
+        return gone
 
     async def add_token(self, token: Token) -> None:
         """Store a token; it is valid when this returns."""
@@ -390,10 +395,34 @@ class Supervisor(Actor):
                 message = f"the name {name} is in use by session {other.record.id}"
                 raise NameInUse(message, session_id=other.record.id, name=name)
 
+    async def _find_or_begin(self, request: CreateSession) -> tuple[Session, bool]:
+        session, created = await self.ask(request)
+        if created:
+            await self._begin(session)
+        return session, created
+
+    async def _carry_on(self, work: Coroutine[Any, Any, T]) -> T:
+        """Await work that goes on when its caller is cancelled, so that nothing is half begun."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._begun.add(task)
+        task.add_done_callback(self._begun.discard)
+        return await asyncio.shield(task)
+
+    async def _accept(self, command: Command, wanted: Receipt, session: Session) -> None:
+        """Have the session take the request; a refusal is told to all who sent this ID."""
+        try:
+            self._check_generation(command, session)
+            await session.ask(Control(wanted), timeout_s=None)
+        except BaseException as error:
+            self._node.receipts.abandon(wanted.command_id, error)
+            raise
+
     async def _begin(self, session: Session) -> None:
         try:
-            await session.ask(Begin())
-        except BaseException:
+            await session.ask(Begin(), timeout_s=None)
+        except ActorStopped:  # it crashed and is recovered, or this daemon ends: it goes on
+            raise
+        except SupervisorError:
             session.begin_failed()
             self.tell(Forget((session.record.id,)))
             raise
@@ -469,17 +498,18 @@ class Supervisor(Actor):
         now = self._node.clock.monotonic()
         crashes = self._crashes.setdefault(session_id, deque(maxlen=CRASHES))
         if len(crashes) == CRASHES and now - crashes[0] < CRASH_WINDOW_S:
+            session.stay_down()
             return
         crashes.append(now)
         self.own(self._recover(session))
 
     async def _recover(self, session: Session) -> None:
-        held: Held | None = None
         try:
-            held = await session.recover()
-        except (KeeperError, SpawnFailed) as error:
+            adopt = await session.recover()
+        except (KeeperError, OSError) as error:  # it still holds the child, and goes on with it
             self._node.report("a crashed session's child could not be fetched", error)
-        session.tell(Adopt(held))
+            adopt = Adopt(None)
+        session.tell(adopt)
 
     def _keep_house(self) -> None:
         if not self._stopped:
@@ -500,10 +530,12 @@ def _alive(session: Session) -> bool:
 
 
 async def _until_started(session: Session) -> None:
-    while session.record.state is State.STARTING and not session.discarded:
+    while session.record.state is State.STARTING and not (session.discarded or session.down):
         await session.changes.wait()
     if session.discarded:
         raise StoreFailed("the session could not be stored, so it was not started")
+    if session.down:
+        raise ActorStopped("the session failed again and again; see the daemon's log")
 
 
 def _raise_if_not_spawned(session: Session, *, created: bool) -> None:
