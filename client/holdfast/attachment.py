@@ -179,6 +179,12 @@ async def _leave(ws: ClientConnection) -> None:
         ws.transport.abort()
         await ws.wait_closed()
         raise
+    finally:
+        # websockets starts it after the handshake, and cancels it when the connection is lost: if
+        # that came first, it would sleep on until its next ping.
+        if ws.keepalive_task is not None:
+            ws.keepalive_task.cancel()
+            await asyncio.wait({ws.keepalive_task})
 
 
 def _refusal(status: int, body: bytes) -> HoldfastError:
