@@ -15,7 +15,6 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-import resource
 import signal
 import socket
 import termios
@@ -23,6 +22,7 @@ from typing import TYPE_CHECKING, Never, TypeVar
 
 from supervisor.keeper import wire
 from supervisor.keeper.errors import SpawnFailed
+from supervisor.keeper.limits import lower_nofile, soft_nofile
 from supervisor.keeper.prctl import PR_SET_NO_NEW_PRIVS, prctl
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def become(plan: Message, stdio: Sequence[int], report: int) -> Never:
         if plan["tty"]:
             fcntl.ioctl(0, termios.TIOCSCTTY, 0)
         stage = "user"
-        _lower_nofile(plan["soft_nofile"])
+        lower_nofile(plan["soft_nofile"])
         if plan["user"]:
             _change_user(plan["user"])
         stage = "cwd"
@@ -132,16 +132,15 @@ def _posix_spawn(plan: Message, stdio: Sequence[int]) -> int:
         os.chdir(wire.encode(plan["cwd"]))
     except (OSError, ValueError) as error:
         raise SpawnFailed(getattr(error, "errno", errno.EINVAL), "cwd") from error
-    limits = _lower_nofile(plan["soft_nofile"])
     try:
-        return _along_path(argv[0], env, spawn)
+        with soft_nofile(plan["soft_nofile"]):
+            return _along_path(argv[0], env, spawn)
     except OSError as error:
         full = error.errno in (errno.EAGAIN, errno.ENOMEM)
         raise SpawnFailed(error.errno or 0, "process limit" if full else "exec") from error
     except ValueError as error:  # NUL in a string, `=` in a name
         raise SpawnFailed(errno.EINVAL, "exec", str(error)) from error
     finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
         os.chdir("/")
 
 
@@ -174,13 +173,6 @@ def _along_path(program: bytes, env: dict[bytes, bytes], run: Callable[[bytes], 
 def _encoded(plan: Message) -> tuple[list[bytes], dict[bytes, bytes]]:
     env = {wire.encode(name): wire.encode(value) for name, value in plan["env"].items()}
     return [wire.encode(word) for word in plan["argv"]], env
-
-
-def _lower_nofile(soft: int) -> tuple[int, int]:
-    """Set the soft descriptor limit; the limits from before."""
-    before = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, before[1]))
-    return before
 
 
 def _change_user(user: Message) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import resource
 import signal
 import socket
 import sys
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from supervisor.keeper import lock
 from supervisor.keeper.errors import KeeperGone
+from supervisor.keeper.limits import soft_nofile
 
 if TYPE_CHECKING:
     from os import PathLike
@@ -28,12 +30,14 @@ async def start_keeper(
     run_dir: str | PathLike[str],
     *,
     containment: str = "auto",
+    open_files: int | None = None,
     executable: str = sys.executable,
     timeout_s: float = 10.0,
 ) -> None:
     """Make sure that a keeper accepts at `run_dir`/keeper.sock; starts one where none lives.
 
-    `containment` is `auto`, `cgroup` or `shim`. The program gets a session of its own, /dev/null,
+    `containment` is `auto`, `cgroup` or `shim`. `open_files` is the soft descriptor limit that
+    children get; None is this process's own. The program gets a session of its own, /dev/null,
     no descriptor, no environment and no parent; of several started at once one stays, by its lock.
     Raises KeeperGone with the reason when none comes up.
     """
@@ -42,32 +46,34 @@ async def start_keeper(
     if lock.holder(lock_path) and _accepts(path):
         return
     deadline = time.monotonic() + timeout_s
-    await _end_of_file(_launch(str(run_dir), containment, executable), timeout_s)
+    await _end_of_file(_launch(str(run_dir), containment, executable, open_files), timeout_s)
     while not _accepts(path):
         if time.monotonic() >= deadline or not lock.holder(lock_path):
             raise KeeperGone(f"no keeper came up at {path}; see keeper.log beside it")
         await asyncio.sleep(_AGAIN_S)
 
 
-def _launch(run_dir: str, containment: str, executable: str) -> int:
+def _launch(run_dir: str, containment: str, executable: str, open_files: int | None) -> int:
     """Start the program; a descriptor that ends when it accepts or has failed."""
     folder = os.path.dirname(os.path.abspath(__file__))
     argv = [executable, "-I", "-S", folder, os.path.abspath(run_dir), containment]
     ready, theirs = os.pipe()
+    own, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     try:
-        pid = os.posix_spawn(
-            executable,
-            argv,
-            _ENVIRONMENT,
-            file_actions=[
-                (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDWR, 0),
-                (os.POSIX_SPAWN_DUP2, theirs, 1),
-                (os.POSIX_SPAWN_OPEN, 2, "/dev/null", os.O_RDWR, 0),
-            ],
-            setsid=True,
-            setsigmask=(),
-            setsigdef=signal.valid_signals(),
-        )
+        with soft_nofile(open_files or own):
+            pid = os.posix_spawn(
+                executable,
+                argv,
+                _ENVIRONMENT,
+                file_actions=[
+                    (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDWR, 0),
+                    (os.POSIX_SPAWN_DUP2, theirs, 1),
+                    (os.POSIX_SPAWN_OPEN, 2, "/dev/null", os.O_RDWR, 0),
+                ],
+                setsid=True,
+                setsigmask=(),
+                setsigdef=signal.valid_signals(),
+            )
     except BaseException:
         os.close(ready)
         raise

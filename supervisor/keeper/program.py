@@ -55,10 +55,10 @@ class Keeper:
         self.children: dict[int, Session | None] = {}
         """Direct children of the keeper by pid: shims, leaders without shim, orphans and, as
         None, strangers. An entry outlives the session, until the child is reaped."""
-        self.respawner = Respawner()
         self.ending = False
         """Whether a daemon asked to end this keeper once it holds no session."""
         self.spawner = Spawner(self.keeper_id, containment, self.children)
+        self.respawner = Respawner(self.spawner.soft_nofile)
         self.orphans = Orphans(self)
         self._socket_path = os.path.join(run_dir, SOCKET_NAME)
         self._epoll = select.epoll()

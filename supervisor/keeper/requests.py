@@ -135,11 +135,16 @@ def _new_journal(keeper: Keeper, message: Message) -> Answer:
 
 
 def _kill_orphans(keeper: Keeper, message: Message) -> Answer:
-    """`{session, generation, kill}` -> `{pids}` that came to the keeper when the shim died."""
+    """`{session, generation, kill}` -> `{pids}` that came to the keeper when the shim died.
+
+    A shim's sockets end before it does, so its own pid is among them until it was reaped: no
+    orphans before that does not mean that there will be none.
+    """
     session = _held(keeper, message)
     if message["kill"]:
         keeper.orphans.kill(session)
-    return [({"pids": sorted(session.orphans)}, [])]
+    dying = {session.shim_pid} & keeper.children.keys()
+    return [({"pids": sorted(session.orphans | dying)}, [])]
 
 
 def _drop(keeper: Keeper, message: Message) -> Answer:

@@ -13,6 +13,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from supervisor.keeper import wire
+from supervisor.keeper.limits import soft_nofile
 
 if TYPE_CHECKING:
     from supervisor.keeper.wire import Message
@@ -29,7 +30,9 @@ def wait_s(attempt: int) -> float:
 class Respawner:
     """Times are monotonic seconds, given by the caller."""
 
-    def __init__(self) -> None:
+    def __init__(self, soft_nofile: int) -> None:
+        """`soft_nofile` is the soft descriptor limit that a daemon is started with."""
+        self._soft_nofile = soft_nofile
         self.due: float | None = None
         """When `start` is to be called; None while there is nothing to wait for."""
         self.pid: int | None = None
@@ -68,7 +71,7 @@ class Respawner:
             return
         argv = [wire.encode(word) for word in self._command["argv"]]
         env = {wire.encode(k): wire.encode(v) for k, v in self._command["env"].items()}
-        with suppress(OSError, ValueError):
+        with suppress(OSError, ValueError), soft_nofile(self._soft_nofile):
             self.pid = os.posix_spawn(
                 argv[0],
                 argv,

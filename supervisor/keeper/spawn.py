@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import errno
 import os
-import resource
 import signal
 import socket
 import time
@@ -41,8 +40,7 @@ class Spawner:
         Raises OSError when `cgroup` is wanted and cannot be had. Raises the soft descriptor limit
         of this process to the hard one; children get the one found here.
         """
-        self._soft_nofile, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        self.soft_nofile, hard = raise_nofile()
         self._max_fd = hard - _RESERVED_FDS
         self._null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
         self._cgroups = None if wanted == "shim" else _cgroups(keeper_id, required=wanted != "auto")
@@ -115,7 +113,7 @@ class Spawner:
 
     def _start(self, session: Session, request: Message, streams: Streams) -> None:
         plan = {name: request[name] for name in ("argv", "env", "cwd", "tty")}
-        plan |= {"user": _user(request), "soft_nofile": self._soft_nofile}
+        plan |= {"user": _user(request), "soft_nofile": self.soft_nofile}
         if plan["user"] and streams.slave is not None:
             os.fchown(streams.slave, plan["user"]["uid"], -1)  # as login does: it opens its tty
         session.started_at_ns = time.time_ns()
