@@ -17,6 +17,7 @@ NOT_FOUND = 127
 NOT_EXECUTABLE = 126
 BEFORE_EXEC = 125
 _SIGNAL_BASE = 128
+_LAST_SIGNAL = 64
 _MISSING = (errno_names.ENOENT, errno_names.ENOTDIR)
 
 
@@ -28,13 +29,20 @@ def outcome_of(record: SessionRecord) -> Outcome:
     """
     if record.spawn_error is not None:
         return _spawn_failed(record)
-    if record.status is None:
+    if record.status is None or not _is_end(record.status):
         reason = record.lost_reason or "keeper_died"
         message = f"lost: the exit status is not known ({reason})"
         return Outcome(OutcomeKind.LOST, None, None, message, {"reason": reason})
     if os.WIFSIGNALED(record.status):
         return _by_signal(record, os.WTERMSIG(record.status))
     return _by_itself(record, os.WEXITSTATUS(record.status))
+
+
+def _is_end(status: int) -> bool:
+    """Whether the kernel gives this status to a process that ended (wait(2))."""
+    if os.WIFSIGNALED(status):
+        return os.WTERMSIG(status) <= _LAST_SIGNAL
+    return status & 0xFF == 0
 
 
 def _spawn_failed(record: SessionRecord) -> Outcome:
