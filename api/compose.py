@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
-import resource
 import signal
 import socket
 import ssl
@@ -39,6 +38,7 @@ from store import SqliteStore
 from supervisor.clock import SystemClock
 from supervisor.errors import StartRefused
 from supervisor.keeper.client import Respawn
+from supervisor.keeper.limits import raise_nofile
 from supervisor.settings import SupervisorSettings
 from supervisor.supervisor import Supervisor
 
@@ -62,10 +62,12 @@ def run(flags: argparse.Namespace) -> None:
         raise StartRefused(message) from error
     log = flags.log or (None if flags.foreground else settings.state_dir / "daemon.log")
     logs.configure(log)
-    descriptors = _raise_descriptor_limit()
+    own, descriptors = raise_nofile()
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(_serve(settings, flags, unix, descriptors))
+            runner.run(
+                _serve(settings, flags, unix, _supervisor_settings(settings, own, descriptors))
+            )
     except StartRefused as refusal:
         if not refusal.details.get("locked") and not _is_stderr(log):
             _log.error("cannot serve", why=refusal.message)
@@ -73,7 +75,7 @@ def run(flags: argparse.Namespace) -> None:
 
 
 async def _serve(
-    settings: Settings, flags: argparse.Namespace, unix: UnixListener, descriptors: int
+    settings: Settings, flags: argparse.Namespace, unix: UnixListener, limits: SupervisorSettings
 ) -> None:
     stopping = asyncio.Event()
     _take_signals(stopping)
@@ -82,7 +84,7 @@ async def _serve(
         clock=SystemClock(),
         node=settings.node_id,
         state_dir=settings.state_dir,
-        settings=_supervisor_settings(settings, descriptors),
+        settings=limits,
         respawn=_respawn(settings, flags),
         report=_report,
     )
@@ -186,21 +188,15 @@ def _tls(listen: Listen) -> ssl.SSLContext | None:
     return context
 
 
-def _supervisor_settings(settings: Settings, descriptors: int) -> SupervisorSettings:
+def _supervisor_settings(settings: Settings, own: int, descriptors: int) -> SupervisorSettings:
     affordable = max(1, (descriptors - _DESCRIPTORS_FOR_REST) // _DESCRIPTORS_PER_SESSION)
     return SupervisorSettings(
         sessions=min(settings.limits.sessions, affordable),
+        open_files=own,
         node_bytes=settings.output.node_bytes,
         reserve_bytes=settings.output.reserve_bytes,
         containment=settings.exec.containment,
     )
-
-
-def _raise_descriptor_limit() -> int:
-    """Raise the soft limit of descriptors to the hard one; return it."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    return hard
 
 
 def _respawn(settings: Settings, flags: argparse.Namespace) -> Respawn | None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from supervisor.keeper.client import KeeperClient, KeeperError, Respawn, start_keeper
 from supervisor.node import Node
+from supervisor.settings import SupervisorSettings
 
 __all__ = ["KeeperWatch"]
 
@@ -25,14 +26,14 @@ class KeeperWatch:
         self,
         node: Node,
         run_dir: Path,
-        containment: str,
+        settings: SupervisorSettings,
         respawn: Respawn | None,
         on_exited: Callable[[str, int, int], None],
         on_lost: Callable[[], None],
     ) -> None:
         self._node = node
         self._run_dir = run_dir
-        self._containment = containment
+        self._settings = settings
         self._respawn = respawn
         self._on_exited = on_exited
         self._on_lost = on_lost
@@ -41,7 +42,11 @@ class KeeperWatch:
 
     async def connect(self) -> KeeperClient:
         """Start a keeper if there is none, and connect. Raises KeeperError, TimeoutError."""
-        await start_keeper(self._run_dir, containment=self._containment)
+        await start_keeper(
+            self._run_dir,
+            containment=self._settings.containment,
+            open_files=self._settings.open_files,
+        )
         keeper = await KeeperClient.connect(
             self._run_dir / "keeper.sock",
             respawn=self._respawn,

@@ -107,7 +107,7 @@ class Supervisor(Actor):
         self._watch = KeeperWatch(
             self._node,
             self.state_dir.run,
-            settings.containment,
+            settings,
             respawn,
             self._child_exited,
             self._keeper_lost,

@@ -1,9 +1,13 @@
 """Orphans: what came to the keeper when a session's shim died.
 
-The keeper is a subreaper above its shims, so the children of a dead shim become its own. Which
-session they belong to is seen at that moment: they are the children not known before. An orphan's
-own children come the same way when it ends. Only direct children are killed: their pids cannot be
-used again before the keeper reaps them.
+Rules:
+- The keeper is a subreaper above its shims, so the children of a dead shim become its own, and so
+  do the children of those. Whoever is among its children and was not known before is new.
+- One session without its shim owns all that is new. With several, the kernel's session ID tells
+  them apart, then HOLDFAST_SESSION_ID in the environment; what has neither is nobody's and lives.
+- Only direct children are killed: their pids cannot be used again before the keeper reaps them.
+- The list of children is read once for a turn of reaping, never once for a child: a tree that
+  forks without end would otherwise make zombies faster than they are reaped.
 """
 
 from __future__ import annotations
@@ -13,11 +17,14 @@ import signal
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from supervisor.keeper.tree import children_of
+from supervisor.keeper.tree import children_of, stat_fields
 
 if TYPE_CHECKING:
     from supervisor.keeper.program import Keeper
     from supervisor.keeper.session import Session
+
+_SID_FIELD = 3
+"""Index of the session ID in `stat_fields`."""
 
 
 class Orphans:
@@ -25,21 +32,21 @@ class Orphans:
 
     def __init__(self, keeper: Keeper) -> None:
         self._keeper = keeper
+        self.bereft: list[Session] = []
+        """Sessions held whose shim has died."""
 
-    def come_from(self, session: Session | None) -> None:
-        """A child of ours ended and is not reaped yet: its children are ours now.
-
-        It was of `session`, or a stranger (what a respawned daemon left behind).
-        """
+    def look(self) -> None:
+        """Find new children; called after each turn of reaping in which there may be any."""
         known = self._keeper.children
         others = {self._keeper.respawner.pid, self._keeper.spawner.spare_pid}
         for pid in children_of(os.getpid()):
             if pid not in known and pid not in others:
-                known[pid] = session
-                if session is not None:
-                    session.orphans.add(pid)
-        if session is not None and session.killing:
-            self.kill(session)
+                owner = known[pid] = self._owner(pid)
+                if owner is not None:
+                    owner.orphans.add(pid)
+        for session in self.bereft:
+            if session.killing:
+                self.kill(session)
 
     def kill(self, session: Session) -> None:
         """SIGKILL every orphan of the session, and from now on those that come."""
@@ -47,3 +54,15 @@ class Orphans:
         for pid in session.orphans:
             with suppress(OSError):  # of another user, and we are not root
                 os.kill(pid, signal.SIGKILL)
+
+    def _owner(self, pid: int) -> Session | None:
+        if len(self.bereft) == 1:
+            return self.bereft[0]
+        with suppress(OSError):
+            sid = int(stat_fields(pid)[_SID_FIELD])
+            with open(f"/proc/{pid}/environ", "rb") as file:
+                environ = file.read().split(b"\0")
+            for session in self.bereft:
+                if sid == session.pid or f"HOLDFAST_SESSION_ID={session.id}".encode() in environ:
+                    return session
+        return None

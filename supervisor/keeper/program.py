@@ -129,6 +129,8 @@ class Keeper:
         """Drop a session from all tables."""
         if session.report is not None:
             self.unwatch(session.report.fileno())
+        if session in self.orphans.bereft:
+            self.orphans.bereft.remove(session)
         self._ended.pop((session.id, session.generation), None)
         del self.sessions[session.id, session.generation]
         self.spawner.drop(session)
@@ -235,8 +237,11 @@ class Keeper:
         with suppress(BlockingIOError):
             if signal.SIGHUP in os.read(self._wake, 4096):
                 self.bind()
+        daemon = self.respawner.pid
         if reap_some(self._reaped):
             os.write(self._wake_write, b"\0")
+        if self.orphans.bereft or daemon != self.respawner.pid:
+            self.orphans.look()
 
     def _reaped(self, pid: int, status: int) -> None:
         """A child of ours ended: a daemon, a spare, a leader, a shim, an orphan, a stranger."""
@@ -244,14 +249,13 @@ class Keeper:
             self.respawner.ended(time.monotonic())
         elif pid == self.spawner.spare_pid:
             self.spawner.spare_ended()
-        session = self.children.get(pid)
+        session = self.children.pop(pid, None)
         if session is not None and session.shim_pid == pid:
             self._hear_shim(session)  # what it said before it died
+            if self.sessions.get((session.id, session.generation)) is session:
+                self.orphans.bereft.append(session)
         elif session is not None and session.pid == pid:
             self.leader_ended(session, status)
-        if self.spawner.containment != "cgroup":
-            self.orphans.come_from(session)
-        self.children.pop(pid, None)  # only now: until it is reaped it is still among our children
         if session is not None:
             session.orphans.discard(pid)
 

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from supervisor.keeper import child, shim, wire
 from supervisor.keeper.cgroup import Cgroups, own_cgroup
 from supervisor.keeper.errors import SpawnFailed
+from supervisor.keeper.limits import raise_nofile
 from supervisor.keeper.prctl import PR_SET_CHILD_SUBREAPER, prctl
 from supervisor.keeper.session import Session
 from supervisor.keeper.spare import Spare

@@ -23,18 +23,18 @@ def crashed(respawner: Respawner, now: float, connected_s: float = 0.0) -> float
 
 
 def test_a_daemon_that_crashes_at_once_is_started_later_each_time() -> None:
-    respawner = Respawner()
+    respawner = Respawner(1024)
     assert [crashed(respawner, 100.0) for _ in range(4)] == [0, 1, 2, 4]
 
 
 def test_a_steady_connection_resets_the_count() -> None:
-    respawner = Respawner()
+    respawner = Respawner(1024)
     assert [crashed(respawner, 100.0) for _ in range(3)] == [0, 1, 2]
     assert crashed(respawner, 200.0, STEADY_S) == 0
 
 
 def test_a_connecting_daemon_cancels_the_wait() -> None:
-    respawner = Respawner()
+    respawner = Respawner(1024)
     crashed(respawner, 100.0)
     respawner.connected(COMMAND, 101.0)
     assert respawner.due is None
@@ -50,7 +50,7 @@ def test_a_connecting_daemon_cancels_the_wait() -> None:
 def test_after_bye_or_without_a_command_nothing_is_started(
     ending: Callable[[Respawner], None],
 ) -> None:
-    respawner = Respawner()
+    respawner = Respawner(1024)
     respawner.connected(COMMAND, 100.0)
     ending(respawner)
     respawner.connection_ended(101.0)
@@ -61,7 +61,7 @@ def test_after_bye_or_without_a_command_nothing_is_started(
 
 
 def test_a_start_that_fails_is_tried_again() -> None:
-    respawner = Respawner()
+    respawner = Respawner(1024)
     crashed(respawner, 100.0)
     respawner.start(100.0)
     assert respawner.pid is None
@@ -69,7 +69,7 @@ def test_a_start_that_fails_is_tried_again() -> None:
 
 
 def test_a_started_daemon_that_ends_without_connecting_is_tried_again() -> None:
-    respawner = Respawner()
+    respawner = Respawner(1024)
     crashed(respawner, 100.0)
     respawner.due, respawner.pid = None, 1
     respawner.ended(100.5)
@@ -77,7 +77,7 @@ def test_a_started_daemon_that_ends_without_connecting_is_tried_again() -> None:
 
 
 def test_a_started_daemon_that_connected_first_is_not_counted_twice() -> None:
-    respawner = Respawner()
+    respawner = Respawner(1024)
     crashed(respawner, 100.0)
     respawner.due, respawner.pid = None, 1
     respawner.connected(COMMAND, 100.1)
