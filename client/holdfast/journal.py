@@ -33,6 +33,7 @@ class InputJournal:
         self._kept = bytearray()
         self._repeats_to = 0
         self._safe = 0
+        self._abandoned = False
 
     def __len__(self) -> int:
         """The number of bytes that are not confirmed."""
@@ -45,7 +46,7 @@ class InputJournal:
     def connected(self, next_: int) -> None:
         """A new connection says that input goes on at `next_`."""
         self.limit = self._safe = next_
-        if self.base is None:
+        if self.base is None or self._abandoned:
             self.base = self.sent = self.ever_sent = next_
             return
         if next_ < self.base:
@@ -87,6 +88,7 @@ class InputJournal:
         """Let go of everything that is not confirmed."""
         self._kept.clear()
         self._repeats_to = 0
+        self._abandoned = True  # from here on the server's offset need not be this one's
         if self.base is not None:
             self.base = self.sent = self.ever_sent
 

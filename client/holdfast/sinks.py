@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Protocol
 
 from holdfast.errors import Gap
@@ -18,7 +18,7 @@ from holdfast.reader import FULL_BYTES, Reader
 
 __all__ = ["Callback", "Collector", "Iteration", "OutputSink", "Readers"]
 
-Callback = Callable[[bytes], Awaitable[None] | None]
+Callback = Callable[[bytes], object]  # awaited when it is awaitable
 Taken = Callable[[], None]
 
 
@@ -175,7 +175,7 @@ class Collector:
         return b"".join(self._parts[stream])
 
 
-async def call(callback: Callable[..., Awaitable[None] | None], *args: object) -> None:
+async def call(callback: Callable[..., object], *args: object) -> None:
     """Call what may be a plain or an async function."""
     result = callback(*args)
     if inspect.isawaitable(result):

@@ -64,7 +64,7 @@ class Callbacks(TypedDict, total=False):
 
     on_stdout: Callback
     on_stderr: Callback
-    on_exit: Callable[[int | None], Awaitable[None] | None]
+    on_exit: Callable[[int | None], object]
     on_gap: Callable[[Gap], None]
 
 

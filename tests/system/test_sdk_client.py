@@ -7,11 +7,13 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Unpack
 
 import pytest
 
 import holdfast
 import holdfast.sync
+from holdfast.options import OutputStart
 from holdfast.wire import ExecRequest
 from tests.system.conftest import NewDaemon
 from tests.system.daemon import Daemon
@@ -95,7 +97,7 @@ async def test_logs_begin_where_asked_and_end_at_the_present(hf: holdfast.Client
     session = await hf.start("for n in 1 2 3; do echo $n; done; echo e >&2; exec sleep 600")
     await session.wait_for(log="e")
 
-    async def read(**start: int) -> bytes:
+    async def read(**start: Unpack[OutputStart]) -> bytes:
         return b"".join([one.data async for one in hf.logs(session.id, **start)])
 
     assert await read() == b"1\n2\n3\ne\n"

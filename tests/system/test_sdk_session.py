@@ -34,7 +34,7 @@ async def kill9(daemon: Daemon) -> None:
 async def test_a_session_reads_writes_and_waits_like_a_process(hf: holdfast.Client) -> None:
     session = await hf.start([sys.executable, "-c", ECHO])
     assert session.pid
-    assert session.returncode is None
+    assert session.view.state == "running"
     assert session.stdin is not None
     session.stdin.write(b"one\n")
     await session.stdin.drain()
@@ -79,7 +79,8 @@ async def test_follow_yields_both_streams_in_order(hf: holdfast.Client) -> None:
 
 
 async def test_callbacks_get_everything_before_wait_returns(hf: holdfast.Client) -> None:
-    out, err, ends = bytearray(), bytearray(), []
+    out, err = bytearray(), bytearray()
+    ends: list[int | None] = []
     session = await hf.start(
         "head -c 300000 /dev/zero; echo err >&2; exit 5",
         on_stdout=out.extend,

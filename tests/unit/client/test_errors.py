@@ -30,7 +30,7 @@ def test_the_drawing_shows_every_error_with_its_code() -> None:
         assert getattr(errors, name).code in ("", code and code[0])
 
 
-@pytest.mark.parametrize("kind", sorted(every(HoldfastError), key=lambda one: one.__name__))
+@pytest.mark.parametrize("kind", list(every(HoldfastError)))
 def test_an_error_is_rebuilt_from_its_code(kind: type[HoldfastError]) -> None:
     if "code" in vars(kind) and kind.code:
         error = error_from(kind.code, "words", {"a": 1}, 400)

@@ -167,6 +167,15 @@ def test_abandoned_input_is_never_sent() -> None:
     assert frames(journal) == []
 
 
+def test_who_abandoned_input_believes_the_server_where_it_ends() -> None:
+    journal = connected(0, b"abc")
+    frames(journal)
+    journal.abandon()
+    journal.connected(1)
+    journal.accepted(1, FAR)
+    assert (journal.base, frames(journal)) == (1, [])
+
+
 @pytest.mark.parametrize("seed", range(50))
 def test_input_arrives_once_through_connections_lost_anywhere(seed: int) -> None:
     chance = random.Random(seed)
