@@ -33,7 +33,7 @@ class Orphans:
     def __init__(self, keeper: Keeper) -> None:
         self._keeper = keeper
         self.bereft: list[Session] = []
-        """Sessions held whose shim has died."""
+        """Sessions whose shim has died: held ones, and failed spawns until their orphans end."""
 
     def look(self) -> None:
         """Find new children; called after each turn of reaping in which there may be any."""
@@ -47,6 +47,7 @@ class Orphans:
         for session in self.bereft:
             if session.killing:
                 self.kill(session)
+        self.bereft = [each for each in self.bereft if each.orphans or self._keeper.holds(each)]
 
     def kill(self, session: Session) -> None:
         """SIGKILL every orphan of the session, and from now on those that come."""

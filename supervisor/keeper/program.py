@@ -122,7 +122,7 @@ class Keeper:
         """Record the end of a session's leader and tell the daemon when it can hear."""
         if session.status is None:
             session.leader_ended(status)
-            if self.sessions.get((session.id, session.generation)) is session:
+            if self.holds(session):
                 self._ended[session.id, session.generation] = session
 
     def forget(self, session: Session) -> None:
@@ -141,6 +141,10 @@ class Keeper:
         if session.report is not None:
             session.report.settimeout(0)
             self.watch(session.report.fileno(), lambda: self._hear_shim(session))
+
+    def holds(self, session: Session) -> bool:
+        """Whether it is in the table: neither dropped nor failed while it was spawned."""
+        return self.sessions.get((session.id, session.generation)) is session
 
     def greeted(self) -> None:
         """The daemon's hello was understood."""
@@ -252,7 +256,7 @@ class Keeper:
         session = self.children.pop(pid, None)
         if session is not None and session.shim_pid == pid:
             self._hear_shim(session)  # what it said before it died
-            if self.sessions.get((session.id, session.generation)) is session:
+            if self.holds(session) or session.killing:
                 self.orphans.bereft.append(session)
         elif session is not None and session.pid == pid:
             self.leader_ended(session, status)
