@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import os
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from tempfile import mkdtemp
 
 import pytest
 
+from supervisor.keeper.cgroup import own_cgroup
 from tests.system.daemon import Daemon, running
 
 NewDaemon = Callable[..., Daemon]
@@ -28,10 +30,12 @@ def new_daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NewDaemon]:
             *,
             tcp: str | None = None,
             environment: dict[str, str] | None = None,
+            launcher: Sequence[str] = (),
         ) -> Daemon:
             # Short: a socket's path has 107 bytes at most.
             folder = state_dir or Path(mkdtemp(prefix="h", dir=tmp_path_factory.getbasetemp()))
-            return stack.enter_context(running(folder, tcp=tcp, environment=environment or {}))
+            daemon = running(folder, tcp=tcp, environment=environment, launcher=launcher)
+            return stack.enter_context(daemon)
 
         yield make
 
@@ -40,3 +44,17 @@ def new_daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NewDaemon]:
 def daemon(new_daemon: NewDaemon) -> Daemon:
     """One daemon that answers."""
     return new_daemon()
+
+
+@pytest.fixture(params=["cgroup", "shim"])
+def contained(request: pytest.FixtureRequest, new_daemon: NewDaemon) -> Daemon:
+    """One daemon for each way in which a keeper can hold a process tree together."""
+    home = own_cgroup()
+    if request.param == "cgroup" and not (home and os.access(home, os.W_OK)):
+        if "CI" in os.environ:
+            pytest.fail("no cgroup v2 can be made here")
+        pytest.skip("no cgroup v2 can be made here")
+    daemon = new_daemon(environment={"HOLDFAST_EXEC_CONTAINMENT": request.param})
+    with daemon.client() as client:
+        assert client.get("/v1/node").json()["containment"] == request.param
+    return daemon
