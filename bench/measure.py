@@ -18,7 +18,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-__all__ = ["Bound", "Rounds", "Row", "at_least", "at_most", "interleave", "machine", "table"]
+__all__ = [
+    "Block",
+    "Bound",
+    "Rounds",
+    "Row",
+    "at_least",
+    "at_most",
+    "interleave",
+    "machine",
+    "table",
+]
 
 Block = Callable[[], Sequence[float]]
 """Measures for a moment; returns its samples, at least one."""

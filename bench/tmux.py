@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import pty
+import select
 import shutil
 import subprocess
 import time
@@ -10,9 +12,19 @@ from typing import Final
 
 from bench.measure import Row
 
-__all__ = ["Control", "command", "control", "kill", "missing", "server_pid", "start"]
+__all__ = [
+    "SOCKET",
+    "Control",
+    "attached",
+    "command",
+    "control",
+    "kill",
+    "missing",
+    "server_pid",
+    "start",
+]
 
-_SOCKET: Final = f"holdfast-bench-{os.getpid()}"
+SOCKET: Final = f"holdfast-bench-{os.getpid()}"
 
 
 def missing(workload: str, what: str) -> Row:
@@ -22,8 +34,9 @@ def missing(workload: str, what: str) -> Row:
 
 def command(*arguments: str) -> str:
     """Run a tmux command against our own server; return what it prints."""
-    argv = ["tmux", "-L", _SOCKET, "-f", "/dev/null", *arguments]
-    return subprocess.run(argv, check=True, stdout=subprocess.PIPE, text=True).stdout
+    argv = ["tmux", "-L", SOCKET, "-f", "/dev/null", *arguments]
+    ran = subprocess.run(argv, check=True, stdout=subprocess.PIPE, text=True, timeout=60)
+    return ran.stdout
 
 
 def start(*options: str) -> bool:
@@ -50,7 +63,7 @@ class Control:
     def __init__(self) -> None:
         start()
         self._client = subprocess.Popen(
-            ["tmux", "-L", _SOCKET, "-f", "/dev/null", "-C", "attach"],
+            ["tmux", "-L", SOCKET, "-f", "/dev/null", "-C", "attach"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
         )
@@ -75,3 +88,22 @@ class Control:
 def control() -> Control | None:
     """Return a client in control mode; None where there is no tmux."""
     return Control() if shutil.which("tmux") else None
+
+
+def attached(command_line: str) -> int | None:
+    """Attach a client on a new terminal to a session that runs a command, and let it settle.
+
+    Returns the terminal's master; None where there is no tmux. The status line is off, so that
+    what comes back is the echo.
+    """
+    if not start():
+        return None
+    command("set-option", "-g", "status", "off")
+    command("new-session", "-d", "-s", "echo", "-x", "80", "-y", "24", command_line)
+    pid, master = pty.fork()
+    if pid == 0:
+        argv = ["tmux", "-L", SOCKET, "attach", "-t", "echo"]
+        os.execvpe(argv[0], argv, {**os.environ, "TERM": "xterm"})  # noqa: S606
+    while select.select([master], [], [], 0.5)[0]:
+        os.read(master, 65536)
+    return master
