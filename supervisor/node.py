@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from supervisor.broadcast import Broadcast
@@ -17,6 +19,8 @@ from supervisor.output.space import Space
 from supervisor.ports import Store
 
 __all__ = ["Node"]
+
+KEEPER_SOON_S = 5.0
 
 
 class Node:
@@ -70,6 +74,12 @@ class Node:
         if self.keeper is None:
             raise Refused("the keeper is being started again; try again in a moment")
         return self.keeper
+
+    async def keeper_soon(self) -> None:
+        """Wait for the keeper, but not for long: it is started again within a moment."""
+        if self.keeper is None:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self.wait_for_keeper(), KEEPER_SOON_S)
 
     async def wait_for_keeper(self) -> KeeperClient:
         """Return the keeper as soon as there is one."""

@@ -19,7 +19,6 @@ from __future__ import annotations
 import asyncio
 import errno
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from signal import SIGKILL
 from typing import Any
 
@@ -403,7 +402,7 @@ class Session(Actor):
         receipts = tuple(item for item in told if isinstance(item, Receipt))
         self._committing += 1
         try:
-            record = replace(record, last_output_at_us=self.last_output_at_us)
+            record = record.but(last_output_at_us=self.last_output_at_us)
             await self._node.feed.commit(
                 Change(sessions=(record,), receipts=receipts, events=events)
             )
@@ -428,7 +427,7 @@ class Session(Actor):
     def here(self, record: SessionRecord) -> SessionRecord:
         """Return the record with the keeper and the boot that its next child will belong to."""
         keeper = self._node.need_keeper()
-        return replace(record, keeper_id=keeper.keeper_id, boot_id=self._node.boot_id)
+        return record.but(keeper_id=keeper.keeper_id, boot_id=self._node.boot_id)
 
     async def _spawn(self) -> None:
         """Ask the keeper for the child of this generation; the answer comes as a fact.
@@ -458,19 +457,27 @@ class Session(Actor):
     def take(self, held: Held, keeper: KeeperClient) -> None:
         """Hold a child: its output goes into the log, its input comes from the journal."""
         record, node = self.record, self._node
+        try:
+            log = self._open_log()
+        except BaseException:
+            held.close()  # nobody else would: the pump does not own them yet
+            raise
         self._child = Child(held, keeper, node.clock, self.tell)
         if self.orphaned:
             self._child.watch_exit()
-        if self._log is None:
-            self._log = OutputLog(
-                node.sessions_dir / record.id, record.spec.output.capacity, record.output_next
-            )
-            self.reader.next, self.reader.oldest = self._log.next, self._log.oldest
         if held.journal is not None:
             self.input = SessionInput(held.journal, self._deliver)
             self.input.open = not record.input_closed
         self._tapped = True
-        node.pump.add(_tap(held, self._log, record.on_full))
+        node.pump.add(_tap(held, log, record.on_full))
+
+    def _open_log(self) -> OutputLog:
+        if self._log is None:
+            folder = self._node.sessions_dir / self.record.id
+            capacity = self.record.spec.output.capacity
+            self._log = OutputLog(folder, capacity, self.record.output_next)
+            self.reader.next, self.reader.oldest = self._log.next, self._log.oldest
+        return self._log
 
     async def _until_untapped(self) -> None:
         """Wait until no event of a former child can come any more."""
@@ -488,13 +495,13 @@ class Session(Actor):
                 await self._spawned(fact.held, fact.keeper)
             case SpawnRefusedByKeeper():
                 error = {"errno": fact.errno, "stage": fact.stage, "message": fact.message}
-                self.record = replace(self.record, spawn_error=error)
+                self.record = self.record.but(spawn_error=error)
                 await self.happen(LifeEvent.SPAWN_FAILED)
             case ChildExited() if self.record.state is State.STARTING:
                 self._early_exit = fact  # it overtook the answer to the spawn
             case ChildExited():
                 if self.record.state in (State.RUNNING, State.STOPPING):
-                    self.record = replace(self.record, status=fact.status)
+                    self.record = self.record.but(status=fact.status)
                 await self.happen(LifeEvent.CHILD_EXITED)
             case OutputEnded():
                 await self._output_ended()
@@ -516,8 +523,7 @@ class Session(Actor):
             return
         self.take(held, keeper)
         run = self.record.run_timeout_s
-        self.record = replace(
-            self.record,
+        self.record = self.record.but(
             pid=held.pid,
             started_at_us=held.started_at_ns // 1000,
             containment=held.containment.describe(),
@@ -546,7 +552,7 @@ class Session(Actor):
         spec = self.record.spec
         grace = min(spec.stop_grace, _TIMEOUT_GRACE_S)
         cause = Cause("timeout", By(via="timer"), signal_number(spec.stop_signal), grace_s=grace)
-        self.record = replace(self.record, desired="stopped", deadline_s=None)
+        self.record = self.record.but(desired="stopped", deadline_s=None)
         await self.happen(LifeEvent.STOP, cause)
         self.later(self._node.feed.event("session.stopping", self.record, {"timeout": "run"}))
 
@@ -600,7 +606,7 @@ class Session(Actor):
             self.own(self._kill(child))
             return
         survivors = await child.kill_leftovers()
-        record = replace(self.record, kept=bool(survivors), survivors=survivors)
+        record = self.record.but(kept=bool(survivors), survivors=survivors)
         await self.commit_surely(record)
         if not survivors:
             self.release(child)
@@ -623,7 +629,7 @@ class Session(Actor):
         """Let go of kept leftovers that ended by themselves."""
         if not self.record.kept or not await child.held.containment.empty(KILL_S):
             return
-        await self.commit_surely(replace(self.record, kept=False, survivors=()))
+        await self.commit_surely(self.record.but(kept=False, survivors=()))
         self.release(child)
 
     def release(self, child: Child) -> None:
@@ -634,11 +640,11 @@ class Session(Actor):
         self.stalled = None
         self.reader.close()
         child.close()
-        self.own(self._drop(child))
+        self.own(self._drop(child.keeper, child.generation))
 
-    async def _drop(self, child: Child) -> None:
+    async def _drop(self, keeper: KeeperClient, generation: int) -> None:
         try:
-            await child.keeper.drop(child.held.session, child.generation)
+            await keeper.drop(self.record.id, generation)
         except KeeperGone:
             pass  # and with it all that it held
         except (KeeperError, OSError) as error:
@@ -647,7 +653,7 @@ class Session(Actor):
     # Requests.
 
     async def _patch(self, changes: Mapping[str, Any]) -> None:
-        await self.commit(replace(self.record, **changes))
+        await self.commit(self.record.but(**changes))
 
     def _retire(self) -> None:
         if not self.record.state.ended or self.record.kept:
@@ -663,7 +669,7 @@ class Session(Actor):
             self.input.write(_END_OF_INPUT)
             return
         self.input.open = False
-        await self.commit(replace(self.record, input_closed=True))
+        await self.commit(self.record.but(input_closed=True))
         self._node.pump.end_input(self.record.id)
 
     async def _close_input_at_keeper(self, child: Child) -> None:
@@ -717,7 +723,7 @@ class Session(Actor):
                 await self.happen(LifeEvent.KEEPER_LOST)
             return
         reason = record.lost_reason or "keeper_died"
-        self.record = replace(record, state=State.DRAINING, lost_reason=reason)
+        self.record = record.but(state=State.DRAINING, lost_reason=reason)
         await self.happen(LifeEvent.DRAIN_ENDED)
 
     async def _adopt_running(self, held: Held, keeper: KeeperClient) -> None:
@@ -736,7 +742,7 @@ class Session(Actor):
         """Go on with a child that is held; an end that had begun is begun again."""
         record = self.record
         began = record.cause is not None
-        self.record = replace(record, state=State.STOPPING if began else State.RUNNING)
+        self.record = record.but(state=State.STOPPING if began else State.RUNNING)
         child.begin_run_timeout(record.deadline_s)
         if self.orphaned:
             child.watch_exit()
@@ -754,7 +760,8 @@ class Session(Actor):
                 self.release(self._child)
             return
         if not self.record.kept:
-            self.release(Child(held, keeper, self._node.clock, self.tell))
+            held.close()
+            self.own(self._drop(keeper, held.generation))
             return
         self.take(held, keeper)
         self._node.pump.discard(self.record.id)

@@ -274,6 +274,7 @@ class Supervisor(Actor):
         Raises SpawnRefused (`errno`, `stage`, `session_id`), Conflict, NameInUse, Gone,
         LimitReached, Refused, StoreFailed.
         """
+        await self._node.keeper_soon()
         if request.id is not None and request.id not in self._sessions:
             tombstone = await self._node.store.tombstone(request.id)
             request = replace(request, tombstone=tombstone)
