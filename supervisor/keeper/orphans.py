@@ -6,7 +6,7 @@ Rules:
 - One session without its shim owns all that is new. With several, the kernel's session ID tells
   them apart, then HOLDFAST_SESSION_ID in the environment; what has neither is nobody's and lives.
 - Only direct children are killed: their pids cannot be used again before the keeper reaps them.
-- The list of children is read once for a turn of reaping, never once for a child: a tree that
+- The list of children is read once for a turn of reaping, never once for an orphan: a tree that
   forks without end would otherwise make zombies faster than they are reaped.
 """
 
@@ -36,7 +36,7 @@ class Orphans:
         """Sessions whose shim has died: held ones, and failed spawns until their orphans end."""
 
     def look(self) -> None:
-        """Find new children; called after each turn of reaping in which there may be any."""
+        """Find new children; called when a shim dies and after each turn of reaping from then on."""
         known = self._keeper.children
         others = {self._keeper.respawner.pid, self._keeper.spawner.spare_pid}
         for pid in children_of(os.getpid()):

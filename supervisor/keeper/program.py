@@ -253,13 +253,15 @@ class Keeper:
             self.respawner.ended(time.monotonic())
         elif pid == self.spawner.spare_pid:
             self.spawner.spare_ended()
-        session = self.children.pop(pid, None)
+        session = self.children.get(pid)
         if session is not None and session.shim_pid == pid:
             self._hear_shim(session)  # what it said before it died
             if self.holds(session) or session.killing:
                 self.orphans.bereft.append(session)
+                self.orphans.look()  # at once: its leader may be the next that is reaped here
         elif session is not None and session.pid == pid:
             self.leader_ended(session, status)
+        self.children.pop(pid, None)  # only now: until it is reaped `look` sees it
         if session is not None:
             session.orphans.discard(pid)
 
