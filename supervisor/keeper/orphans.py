@@ -36,7 +36,7 @@ class Orphans:
         """Sessions whose shim has died: held ones, and failed spawns until their orphans end."""
 
     def look(self) -> None:
-        """Find new children; called when a shim dies and after each turn of reaping from then on."""
+        """Find new children; called when a shim dies and after each later turn of reaping."""
         known = self._keeper.children
         others = {self._keeper.respawner.pid, self._keeper.spawner.spare_pid}
         for pid in children_of(os.getpid()):

@@ -25,9 +25,11 @@ def stay():
     os.write(1, b"%d\\n" % os.getpid())
     signal.pause()
 def child(then):
-    if not os.fork():
+    pid = os.fork()
+    if not pid:
         then()
         os._exit(0)
+    return pid
 def twice(then):
     os.setsid()
     child(then)
@@ -37,8 +39,8 @@ def scrubbed():
     os.execve("/bin/sleep", ["sleep", "1000"], {})
 child(lambda: (os.setpgid(0, 0), stay()))
 child(lambda: (os.setsid(), stay()))
-child(lambda: twice(stay))
-child(lambda: twice(scrubbed))
+os.waitpid(child(lambda: twice(stay)), 0)
+os.waitpid(child(lambda: twice(scrubbed)), 0)
 stay()
 """
 """Five processes that print their pid: leader, own group, own session, double fork, and double
