@@ -12,7 +12,6 @@ Rules
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, MutableMapping
-from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -71,7 +70,7 @@ class Incoming:
         self._attached = attached
         self._outgoing = outgoing
         self._supervisor = supervisor
-        self._by = replace(attached.by, client=attached.client, via="websocket")
+        self._by = attached.by.but(client=attached.client, via="websocket")
 
     async def run(self, receive: Receive) -> Ending | None:
         """Take messages until the client leaves (None) or has to."""

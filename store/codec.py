@@ -1,7 +1,7 @@
 """Records to rows and back.
 
 Rules
-- A stored record is one JSON document with every field of its dataclass; reading it gives an equal
+- A stored record is one JSON document with every field of its Struct; reading it gives an equal
   record (a tuple inside a free-form mapping comes back as a list).
 - A field that this version does not know is refused, never dropped: dropping it would lose what a
   newer version wrote, at the next replacement of the row.
@@ -10,9 +10,7 @@ Rules
 
 from __future__ import annotations
 
-from dataclasses import is_dataclass
-from functools import cache
-from typing import Any, NamedTuple, TypeVar, get_args, get_type_hints
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
@@ -52,9 +50,7 @@ def rows_of(change: Change) -> list[Row]:
 def read(kind: type[Record], text: str) -> Record:
     """Return the record of that type which `text` holds. Raises StoreFailed when it does not."""
     try:
-        raw = msgspec.json.decode(text)
-        _refuse_unknown(kind, raw)
-        return msgspec.convert(raw, kind)
+        return msgspec.json.decode(text, type=kind)
     except msgspec.MsgspecError as error:
         message = f"A stored {kind.__name__} cannot be read: {error}."
         raise StoreFailed(message, record=kind.__name__) from error
@@ -86,33 +82,3 @@ def _replacements(change: Change) -> list[Row]:
 
 def _text(record: Any) -> str:
     return _encode(record).decode()
-
-
-def _refuse_unknown(kind: type, raw: Any) -> None:
-    """Check the keys by hand: msgspec refuses unknown ones for its Structs, not for dataclasses."""
-    if isinstance(raw, list):
-        for each in raw:
-            _refuse_unknown(kind, each)
-    if not isinstance(raw, dict):
-        return  # The conversion names a wrong type better.
-    shape = _shape(kind)
-    unknown = sorted(raw.keys() - shape.keys())
-    if unknown:
-        message = f"unknown field {unknown[0]!r} in {kind.__name__}; a newer Holdfast wrote it"
-        raise msgspec.ValidationError(message)
-    for name, value in raw.items():
-        inner = shape[name]
-        if inner is not None:
-            _refuse_unknown(inner, value)
-
-
-@cache
-def _shape(kind: type) -> dict[str, type | None]:
-    """Return each field of a dataclass with the dataclass that it holds, alone or in a tuple."""
-    return {name: _dataclass_in(hint) for name, hint in get_type_hints(kind).items()}
-
-
-def _dataclass_in(hint: Any) -> type | None:
-    if isinstance(hint, type) and is_dataclass(hint):
-        return hint
-    return next(filter(None, map(_dataclass_in, get_args(hint))), None)

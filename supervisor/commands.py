@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from supervisor.errors import ActorStopped, Conflict, NotFound, SupervisorError
@@ -117,4 +117,4 @@ def _same(one: Receipt, other: Receipt) -> bool:
 
 def settle(receipt: Receipt, state: ReceiptState, effect: Mapping[str, Any]) -> Receipt:
     """Return the receipt in its last state, with what it did."""
-    return replace(receipt, state=state, effect=effect)
+    return receipt.but(state=state, effect=effect)

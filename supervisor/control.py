@@ -12,7 +12,6 @@ Rules
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from supervisor.commands import settle
@@ -140,9 +139,9 @@ class Controls:
     async def _end_or_restart(self, receipt: Receipt, event: LifeEvent) -> None:
         session = self.session
         restart = receipt.verb is Verb.RESTART
-        before = replace(session.record, desired="running" if restart else "stopped")
+        before = session.record.but(desired="running" if restart else "stopped")
         if restart and "base_env" in receipt.args:
-            before = replace(before, base_env=receipt.args["base_env"])
+            before = before.but(base_env=receipt.args["base_env"])
         if before.state.ended and not restart and not before.kept:
             done = settle(receipt, ReceiptState.DONE, _effect_of_end(before, already_ended=True))
             await session.commit(before, self._event(receipt), done)
@@ -150,7 +149,7 @@ class Controls:
             return
         if before.state.ended and restart:
             await session.drop_kept()
-            before = replace(before, kept=False)
+            before = before.but(kept=False)
         record, effects = decide(before, Happening(event, _cause(before, receipt)))
         if record.generation != before.generation:
             record = session.here(record)
@@ -174,7 +173,7 @@ class Controls:
         number, target = signal_number(receipt.args["signal"]), receipt.args["target"]
         entry = Delivered(number, receipt.by, receipt.command_id)
         record = session.record
-        record = replace(record, delivered=(*record.delivered[-15:], entry))
+        record = record.but(delivered=(*record.delivered[-15:], entry))
         await session.commit(record, receipt, self._event(receipt))
         self._open[receipt.command_id] = receipt
         effect: dict[str, Any] = {"target": target}
@@ -196,13 +195,13 @@ class Controls:
         if child is None or not session.record.spec.tty:
             raise Refused("the session has no terminal to resize; start it with a tty")
         child.resize(size)
-        await self._done(receipt, replace(session.record, size=size), dict(receipt.args))
+        await self._done(receipt, session.record.but(size=size), dict(receipt.args))
 
     async def _timeout(self, receipt: Receipt) -> None:
         session, child = self.session, self.session.child
         run = receipt.args["run"]
         deadline = session.node.clock.monotonic() + run if run is not None else None
-        record = replace(session.record, run_timeout_s=run, deadline_s=deadline)
+        record = session.record.but(run_timeout_s=run, deadline_s=deadline)
         await self._done(receipt, record, dict(receipt.args))
         if child is not None:
             child.begin_run_timeout(deadline)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from supervisor.child import KILL_S, Child
@@ -32,8 +31,7 @@ async def conclude(session: Session, record: SessionRecord, child: Child | None)
             survivors = await child.kill_leftovers()
         await _end_output(session, child, discard=kept or bool(survivors))
     node, given = session.node, session.input
-    return replace(
-        record,
+    return record.but(
         outcome=outcome_of(record),
         ended_at_us=node.clock.wall_us(),
         last_output_at_us=session.last_output_at_us,

@@ -14,7 +14,6 @@ import asyncio
 from collections import deque
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
 from itertools import islice
 from typing import Any
 
@@ -67,13 +66,13 @@ class EventFeed:
     async def commit(self, change: Change) -> None:
         """Store the change with its events numbered, then show them. Raises StoreFailed."""
         numbered = tuple(
-            replace(event, id=self._next + place) for place, event in enumerate(change.events)
+            event.but(id=self._next + place) for place, event in enumerate(change.events)
         )
         self._next += len(numbered)
         batch = _Batch(numbered)
         self._in_flight.append(batch)
         try:
-            await self._store.commit(replace(change, events=numbered))
+            await self._store.commit(change.but(events=numbered))
             batch.stored = True
         finally:
             batch.settled = True

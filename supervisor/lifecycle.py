@@ -15,7 +15,7 @@ Rules of this file
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
 from signal import SIGKILL
 from typing import NamedTuple
@@ -141,16 +141,16 @@ def _refused(record: SessionRecord, happening: Happening) -> Step:
 def _settle_in(record: SessionRecord, _: Happening) -> Step:
     """The child runs; what was asked for meanwhile is done now."""
     if record.cause is None:
-        return replace(record, state=State.RUNNING), ()
+        return record.but(state=State.RUNNING), ()
     return _begin_end(record, record.cause)
 
 
 def _fail_to_start(record: SessionRecord, _: Happening) -> Step:
-    return replace(record, state=State.EXITED), (Conclude(),)
+    return record.but(state=State.EXITED), (Conclude(),)
 
 
 def _lose(record: SessionRecord, _: Happening) -> Step:
-    return replace(record, state=State.LOST), (Conclude(),)
+    return record.but(state=State.LOST), (Conclude(),)
 
 
 def _remember(record: SessionRecord, happening: Happening) -> Step:
@@ -158,7 +158,7 @@ def _remember(record: SessionRecord, happening: Happening) -> Step:
     cause = _cause_of(happening)
     record, superseded = _what_follows(record, cause)
     if record.cause is None or record.cause.kind != "kill":
-        record = replace(record, cause=cause)
+        record = record.but(cause=cause)
     return record, superseded
 
 
@@ -166,7 +166,7 @@ def _end(record: SessionRecord, happening: Happening) -> Step:
     """The first request for an end."""
     cause = _cause_of(happening)
     record, _ = _what_follows(record, cause)
-    return _begin_end(replace(record, cause=cause), cause)
+    return _begin_end(record.but(cause=cause), cause)
 
 
 def _hasten(record: SessionRecord, happening: Happening) -> Step:
@@ -193,12 +193,12 @@ def _escalate(record: SessionRecord, _: Happening) -> Step:
 
 
 def _drain(record: SessionRecord, _: Happening) -> Step:
-    return replace(record, state=State.DRAINING), (BeginDrain(),)
+    return record.but(state=State.DRAINING), (BeginDrain(),)
 
 
 def _note_end_of_output(record: SessionRecord, _: Happening) -> Step:
     """All streams ended before the leader: the drain will have nothing to wait for."""
-    return replace(record, drained=True), ()
+    return record.but(drained=True), ()
 
 
 def _kill_leftovers(record: SessionRecord, happening: Happening) -> Step:
@@ -209,9 +209,9 @@ def _kill_leftovers(record: SessionRecord, happening: Happening) -> Step:
 def _conclude(record: SessionRecord, _: Happening) -> Step:
     """The outcome is made now; a restart that waits makes it the next generation's start."""
     if record.restart_wanted is not None:
-        return replace(record, state=State.STARTING), (Conclude(),)
+        return record.but(state=State.STARTING), (Conclude(),)
     state = State.EXITED if record.status is not None else State.LOST
-    return replace(record, state=state), (Conclude(),)
+    return record.but(state=state), (Conclude(),)
 
 
 def _kill_kept(record: SessionRecord, _: Happening) -> Step:
@@ -220,11 +220,11 @@ def _kill_kept(record: SessionRecord, _: Happening) -> Step:
 
 def _start_again(record: SessionRecord, happening: Happening) -> Step:
     wanted = _cause_of(happening).command_id
-    return next_generation(replace(record, restart_wanted=wanted)), (Spawn(),)
+    return next_generation(record.but(restart_wanted=wanted)), (Spawn(),)
 
 
 def _begin_end(record: SessionRecord, cause: Cause) -> Step:
-    record = replace(_deliver(record, cause, cause.signal), state=State.STOPPING)
+    record = _deliver(record, cause, cause.signal).but(state=State.STOPPING)
     if cause.kind == "kill":
         return record, (KillTree(),)
     return record, (SignalTree(cause.signal), BeginGrace(cause.grace_s))
@@ -235,12 +235,12 @@ def _what_follows(record: SessionRecord, cause: Cause) -> Step:
     wanted = cause.command_id if cause.kind == "restart" else None
     former = record.restart_wanted
     superseded = (Superseded(former),) if former is not None and former != wanted else ()
-    return replace(record, restart_wanted=wanted), superseded
+    return record.but(restart_wanted=wanted), superseded
 
 
 def _deliver(record: SessionRecord, cause: Cause, signal: int) -> SessionRecord:
     entry = Delivered(int(signal), cause.by, cause.command_id or "")
-    return replace(record, delivered=(*record.delivered[-15:], entry))
+    return record.but(delivered=(*record.delivered[-15:], entry))
 
 
 def _cause_of(happening: Happening) -> Cause:
@@ -316,8 +316,7 @@ TRANSITIONS: dict[State, dict[LifeEvent, Cell]] = {
 
 def next_generation(record: SessionRecord) -> SessionRecord:
     """Return the record of the child that follows: same ID, same offsets, nothing else kept."""
-    return replace(
-        record,
+    return record.but(
         state=State.STARTING,
         desired="running",
         generation=record.generation + 1,

@@ -12,13 +12,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from supervisor.records import Event, Receipt, SessionRecord, Token, Tombstone
+from supervisor.records import Event, Receipt, Record, SessionRecord, Token, Tombstone
 
 __all__ = ["Change", "Loaded", "Store", "Trim"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Change:
+class Change(Record, frozen=True, kw_only=True):
     """One atomic step of the node's truth. Rows replace those of the same ID.
 
     `removed` deletes session rows; `freed` deletes tombstones (so that an ID may start again).
@@ -49,8 +48,7 @@ class Loaded:
     last_event: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Trim:
+class Trim(Record, frozen=True, kw_only=True):
     """Upper bounds of what is kept besides sessions; a count of newest rows, a time in us."""
 
     events: int

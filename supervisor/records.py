@@ -1,7 +1,8 @@
 """What is known of sessions, commands and events: plain values that a store can keep.
 
 Rules
-- Everything here is a frozen value of JSON-compatible fields. Nothing here acts.
+- Everything here is a frozen value of JSON-compatible fields. Nothing here acts. They are msgspec
+  Structs, since a session's record is replaced a dozen times in its life.
 - Times are whole microseconds since the epoch, UTC (`_us`). Deadlines are CLOCK_MONOTONIC
   seconds and mean nothing without the `boot_id` beside them.
 - `Spec` is what the caller asked for and never changes. What the machine makes of it (a path,
@@ -13,9 +14,10 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, field, fields
 from enum import StrEnum
-from typing import Any
+from typing import Any, Self
+
+from msgspec import NODEFAULT, Struct, structs
 
 __all__ = [
     "By",
@@ -27,6 +29,7 @@ __all__ = [
     "OutputSpec",
     "Receipt",
     "ReceiptState",
+    "Record",
     "SessionRecord",
     "Size",
     "Spec",
@@ -38,6 +41,16 @@ __all__ = [
 ]
 
 CAPACITY_BYTES = 16 * 1024 * 1024
+
+
+class Record(Struct, frozen=True, forbid_unknown_fields=True):
+    """Base of the values below. A field that a store holds and this version does not know is
+    refused, never dropped: the next replacement of the row would lose what a newer version wrote.
+    """
+
+    def but(self, **changes: Any) -> Self:
+        """Return a copy with these fields changed; a tenth of a dataclass's `replace`."""
+        return structs.replace(self, **changes)
 
 
 class State(StrEnum):
@@ -61,31 +74,27 @@ class State(StrEnum):
         return "stopping" if self is State.DRAINING else self.value
 
 
-@dataclass(frozen=True, slots=True)
-class Size:
+class Size(Record, frozen=True):
     """A terminal's size in character cells, each 1 to 65535."""
 
     rows: int = 24
     cols: int = 80
 
 
-@dataclass(frozen=True, slots=True)
-class OutputSpec:
+class OutputSpec(Record, frozen=True):
     """How much output is kept (bytes) and what happens when that is full: `drop` or `block`."""
 
     capacity: int = CAPACITY_BYTES
     on_full: str = "drop"
 
 
-@dataclass(frozen=True, slots=True)
-class Timeouts:
+class Timeouts(Record, frozen=True):
     """Seconds after which the daemon ends the session; None is never."""
 
     run: float | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Spec:
+class Spec(Record, frozen=True, kw_only=True):
     """What the caller asked for; two requests are the same when their specs are equal.
 
     `command` is argv, a string (only together with `shell`), or None for an interactive shell.
@@ -100,7 +109,7 @@ class Spec:
     cwd: str | None = None
     user: str | None = None
     group: str | None = None
-    env: Mapping[str, str] = field(default_factory=dict)
+    env: Mapping[str, str] = {}
     tty: bool = False
     size: Size | None = None
     stdin: str = "null"
@@ -133,8 +142,7 @@ class OutcomeKind(StrEnum):
     EXITED = "exited"
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(Record, frozen=True):
     """How a generation ended. `detail` holds the fields of that kind (contract, "Outcome").
 
     `exit_code` is the kernel's status, 128+n for signal n; None only for `lost`, and 127 or 126
@@ -145,11 +153,10 @@ class Outcome:
     exit_code: int | None
     signal: str | None
     message: str
-    detail: Mapping[str, Any] = field(default_factory=dict)
+    detail: Mapping[str, Any] = {}
 
 
-@dataclass(frozen=True, slots=True)
-class By:
+class By(Record, frozen=True):
     """Who sent a request. `via` is `http`, `websocket`, `timer` or `daemon`."""
 
     token: str | None = None
@@ -158,8 +165,7 @@ class By:
     via: str = "http"
 
 
-@dataclass(frozen=True, slots=True)
-class Cause:
+class Cause(Record, frozen=True):
     """What began the end of this generation, kept so that the outcome can name it.
 
     `kind` is `stop`, `kill`, `restart` or `timeout`; `signal` is the number it began with (a
@@ -173,8 +179,7 @@ class Cause:
     grace_s: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class Delivered:
+class Delivered(Record, frozen=True):
     """A single signal that a `signal` request sent to this generation."""
 
     signal: int
@@ -182,8 +187,7 @@ class Delivered:
     command_id: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SessionRecord:
+class SessionRecord(Record, frozen=True, kw_only=True):
     """All that is durable about one session: one row, replaced as a whole.
 
     `keeper_id`, `boot_id` say where the child of this generation lives; `containment` is enough
@@ -204,8 +208,8 @@ class SessionRecord:
     created_by: str
     created_at_us: int
     name: str | None = None
-    labels: Mapping[str, str] = field(default_factory=dict)
-    base_env: Mapping[str, str] = field(default_factory=dict)
+    labels: Mapping[str, str] = {}
+    base_env: Mapping[str, str] = {}
     state: State = State.STARTING
     desired: str = "running"
     generation: int = 1
@@ -260,8 +264,7 @@ class ReceiptState(StrEnum):
     EXPIRED = "expired"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Receipt:
+class Receipt(Record, frozen=True, kw_only=True):
     """One control request and what became of it. `args` are the verb's own fields."""
 
     command_id: str
@@ -270,14 +273,13 @@ class Receipt:
     generation: int
     by: By
     at_us: int
-    args: Mapping[str, Any] = field(default_factory=dict)
+    args: Mapping[str, Any] = {}
     reason: str | None = None
     state: ReceiptState = ReceiptState.ACCEPTED
-    effect: Mapping[str, Any] = field(default_factory=dict)
+    effect: Mapping[str, Any] = {}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Event:
+class Event(Record, frozen=True, kw_only=True):
     """One entry of the node's event log; `id` only counts up."""
 
     id: int
@@ -286,13 +288,12 @@ class Event:
     node: str
     session: str | None = None
     name: str | None = None
-    labels: Mapping[str, str] = field(default_factory=dict)
+    labels: Mapping[str, str] = {}
     generation: int | None = None
-    data: Mapping[str, Any] = field(default_factory=dict)
+    data: Mapping[str, Any] = {}
 
 
-@dataclass(frozen=True, slots=True)
-class Tombstone:
+class Tombstone(Record, frozen=True):
     """What stays of a pruned session so that its ID never starts twice."""
 
     id: str
@@ -302,8 +303,7 @@ class Tombstone:
     ended_at_us: int
 
 
-@dataclass(frozen=True, slots=True)
-class Token:
+class Token(Record, frozen=True):
     """A credential at rest: the SHA-256 (hex) of the secret, never the secret."""
 
     accessor: str
@@ -312,22 +312,22 @@ class Token:
     created_at_us: int
 
 
-def _without_defaults(value: Any) -> dict[str, Any]:
-    """Return a dataclass as a dict of the fields that are not at their defaults, recursively."""
+def _without_defaults(value: Struct) -> dict[str, Any]:
+    """Return the fields that are not at their defaults, as a dict, recursively."""
     kept: dict[str, Any] = {}
-    for item in fields(value):
+    for item in structs.fields(value):
         current = getattr(value, item.name)
-        factory = item.default_factory
-        default = item.default if factory is MISSING else factory()
-        if current == default:
-            continue
-        kept[item.name] = _plain(current)
+        default = item.default
+        if default is NODEFAULT and item.default_factory is not NODEFAULT:
+            default = item.default_factory()
+        if current != default:
+            kept[item.name] = _plain(current)
     return kept
 
 
 def _plain(value: Any) -> Any:
-    if hasattr(value, "__dataclass_fields__"):
+    if isinstance(value, Struct):
         return _without_defaults(value)
     if isinstance(value, Mapping):
-        return {key: _plain(inner) for key, inner in value.items()}
+        return dict(value)
     return list(value) if isinstance(value, tuple) else value

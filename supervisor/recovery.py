@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import replace
 
 from supervisor.adoption import Adoption, adoption_of
 from supervisor.commands import settle
@@ -53,16 +52,19 @@ class Recovery:
         what = adoption_of(
             record, held=held is not None, keeper_id=keeper, boot_id=self._node.boot_id
         )
+        if held is not None and what is not Adoption.TAKE:
+            await self._end_stranger(held)
+            held = None
         receipts = tuple(self._receipts.get(record.id, ()))
         if what is Adoption.KEEP and record.kept:  # with their keeper, what was kept is over too
             survivors = await self._kill_left(record)
-            record = replace(record, kept=bool(survivors), survivors=survivors)
+            record = record.but(kept=bool(survivors), survivors=survivors)
         if what is Adoption.KEEP and not receipts:
             self._add(record)
             return None
         if what in (Adoption.LOST_WITH_KEEPER, Adoption.LOST_IN_REBOOT):
             survivors = () if what is Adoption.LOST_IN_REBOOT else await self._kill_left(record)
-            record = replace(record, lost_reason=what.value, survivors=survivors)
+            record = record.but(lost_reason=what.value, survivors=survivors)
         session = self._add(record)
         return asyncio.get_running_loop().create_task(self._take(session, held, receipts))
 

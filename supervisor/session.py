@@ -200,7 +200,7 @@ class Session(Actor):
         self.changes.notify()
 
     def stay_down(self) -> None:
-        """The actor crashed too often: it is not recovered again, and its child goes on."""
+        """The actor stopped, for good: who waits for it is told, and its child goes on."""
         self.down = True
         self.changes.notify()
 

@@ -233,6 +233,7 @@ class Supervisor(Actor):
         await self._watch.bye(end=end)
         for session in self._sessions.values():
             await session.stop()
+            session.stay_down()
         await asyncio.gather(*self._begun, return_exceptions=True)
         if hasattr(self._node, "pump"):
             await asyncio.get_running_loop().run_in_executor(None, self._node.pump.stop)
@@ -536,7 +537,7 @@ async def _until_started(session: Session) -> None:
     if session.discarded:
         raise StoreFailed("the session could not be stored, so it was not started")
     if session.down:
-        raise ActorStopped("the session failed again and again; see the daemon's log")
+        raise ActorStopped("the session's actor has stopped; see the daemon's log")
 
 
 def _raise_if_not_spawned(session: Session, *, created: bool) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import heapq
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from itertools import count
 from typing import Any
 
@@ -172,7 +171,7 @@ class FakeSession:
 
     def show(self, **changes: Any) -> None:
         """Change the record, as the session actor does."""
-        self.record = replace(self.record, **changes)
+        self.record = self.record.but(**changes)
         self.version += 1
         self.changes.notify()
 
@@ -187,7 +186,7 @@ class FakeSession:
     def restarts(self) -> None:
         """The next generation begins at once, as after a restart of a running session."""
         outcome = Outcome(OutcomeKind.EXITED, 143, None, "exited with status 143")
-        self.former = replace(self.record, outcome=outcome)
+        self.former = self.record.but(outcome=outcome)
         self.show(
             generation=self.record.generation + 1,
             generation_offset=self.reader.next,

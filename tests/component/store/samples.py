@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import is_dataclass
 from enum import StrEnum
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
+
+from msgspec import Struct
 
 from supervisor.records import (
     By,
@@ -44,8 +45,8 @@ def filled(kind: type[Record]) -> Record:
 
 def _value(name: str, hint: Any) -> Any:
     inner = get_args(hint)
-    if is_dataclass(hint):
-        return filled(hint)  # type: ignore[arg-type]  # a class, not an instance
+    if isinstance(hint, type) and issubclass(hint, Struct):
+        return filled(hint)
     if isinstance(hint, type) and issubclass(hint, StrEnum):
         return list(hint)[-1]
     if get_origin(hint) is tuple:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 
 import pytest
 
@@ -69,14 +68,14 @@ async def test_a_row_replaces_the_one_of_the_same_id(store: Store) -> None:
     await store.commit(
         Change(
             sessions=(session("a", generation=2),),
-            tokens=(replace(token("t"), name="desk"),),
+            tokens=(token("t").but(name="desk"),),
             events=(event(1),),
         )
     )
-    await store.commit(Change(events=(replace(event(1), node="n2"),)))
+    await store.commit(Change(events=(event(1).but(node="n2"),)))
     loaded = await reopened(store)
     assert loaded.sessions == (session("a", generation=2), session("b"))
-    assert loaded.tokens == (replace(token("t"), name="desk"),)
+    assert loaded.tokens == (token("t").but(name="desk"),)
     assert (await store.events(0, 10))[0].node == "n2"
 
 
@@ -139,7 +138,7 @@ async def test_a_change_larger_than_any_group_is_stored_whole(store: Store) -> N
 
 
 async def test_a_change_that_json_cannot_hold_stores_nothing(store: Store) -> None:
-    broken = replace(event(2), data={"text": "\udc80"})
+    broken = event(2).but(data={"text": "\udc80"})
     with pytest.raises(StoreFailed):
         await store.commit(Change(sessions=(session("a"),), events=(event(1), broken)))
     assert await reopened(store) == Loaded((), (), (), 0, 0)
@@ -170,14 +169,14 @@ async def test_events_are_paged_by_their_ids(store: Store) -> None:
 
 async def test_trim_keeps_the_newest_events(store: Store) -> None:
     await store.commit(Change(events=tuple(event(number) for number in range(1, 1001))))
-    assert await store.trim(replace(NOTHING_OVER, events=10)) == 991
+    assert await store.trim(NOTHING_OVER.but(events=10)) == 991
     assert ids(await store.events(0, 100)) == list(range(991, 1001))
     assert (await reopened(store)).oldest_event == 991
 
 
 async def test_trim_never_lets_event_ids_start_again(store: Store) -> None:
     await store.commit(Change(events=(event(1), event(2))))
-    assert await store.trim(replace(NOTHING_OVER, events=0)) == 2
+    assert await store.trim(NOTHING_OVER.but(events=0)) == 2
     assert (await reopened(store)).last_event == 2
 
 
@@ -188,7 +187,7 @@ async def test_trim_of_an_empty_store_returns_zero(store: Store) -> None:
 async def test_trim_deletes_receipts_by_age(store: Store) -> None:
     rows = tuple(receipt(f"c{number}", at_us=number) for number in range(1, 601))
     await store.commit(Change(receipts=rows))
-    await store.trim(replace(NOTHING_OVER, receipts_before_us=600))
+    await store.trim(NOTHING_OVER.but(receipts_before_us=600))
     assert await store.receipt("c599") is None
     assert await store.receipt("c600") is not None
 
@@ -196,7 +195,7 @@ async def test_trim_deletes_receipts_by_age(store: Store) -> None:
 async def test_trim_deletes_receipts_by_count_oldest_first(store: Store) -> None:
     rows = tuple(receipt(f"c{number}", at_us=number) for number in range(600, 0, -1))
     await store.commit(Change(receipts=rows))
-    await store.trim(replace(NOTHING_OVER, receipts=5))
+    await store.trim(NOTHING_OVER.but(receipts=5))
     assert await store.receipt("c595") is None
     assert [await store.receipt(f"c{number}") for number in range(596, 601)] == [*rows[4::-1]]
 
@@ -212,7 +211,7 @@ async def test_trim_leaves_accepted_receipts_alone(store: Store) -> None:
 async def test_trim_deletes_tombstones_by_age(store: Store) -> None:
     rows = tuple(tombstone(f"s{number}", ended_at_us=number) for number in range(1, 601))
     await store.commit(Change(tombstones=rows))
-    await store.trim(replace(NOTHING_OVER, tombstones_before_us=600))
+    await store.trim(NOTHING_OVER.but(tombstones_before_us=600))
     assert await store.tombstone("s599") is None
     assert await store.tombstone("s600") == tombstone("s600", ended_at_us=600)
 

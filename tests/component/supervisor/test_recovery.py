@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+from collections.abc import Awaitable, Callable
+from typing import Any
 
 import pytest
 
 from supervisor.errors import StartRefused
+from supervisor.keeper.client import start_keeper
 from supervisor.messages import Adopt, GraceExpired
 from supervisor.ports import Change
 from supervisor.records import OutcomeKind, Receipt, ReceiptState, State, Verb
@@ -253,13 +256,20 @@ async def test_a_session_that_crashes_after_its_keeper_is_not_started_twice(
     assert session.record.outcome.signal == "SIGTERM"
 
 
-async def test_a_restart_waits_for_the_new_keeper(rig: Rig) -> None:
-    rig.expected = ["no new keeper could be started yet"]
-    session = await rig.sh("trap 'exit 0' TERM; echo up; while :; do sleep 0.05; done")
+async def test_a_restart_waits_for_the_new_keeper(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate = asyncio.Event()
+    session = await rig.sh("echo up; trap '' TERM; while :; do sleep 0.05; done")
     await printed(session, "up\n")
     restarting = asyncio.create_task(rig.restart(session))
     await until(session, lambda one: one.record.state is State.STOPPING)
+    monkeypatch.setattr("supervisor.keeper_watch.start_keeper", after(gate, start_keeper))
     os.kill(rig.supervisor.keeper_pid or 0, signal.SIGKILL)
+    await until_degraded(rig, "keeper_starting")
+    os.kill(session.record.pid or 0, signal.SIGKILL)
+    await until(session, lambda one: one.record.state is State.DRAINING)
+    gate.set()
     assert (await restarting).effect == {"generation": 2}
     await printed(session, "up\nup\n")
 
@@ -275,6 +285,7 @@ async def test_leaving_while_a_new_keeper_is_started_leaves_nothing(rig: Rig) ->
 async def test_daemon_and_keeper_both_die_and_nothing_is_left(each_rig: Rig) -> None:
     session = await each_rig.sh("sleep 1000 & echo $!; exec sleep 1000", id="x")
     await printed(session, "\n")
+    await until_kind(each_rig, session, "started")  # with it the record of its tree is stored
     pids = [int(output(session)), session.record.pid or 0]
     keeper = each_rig.supervisor.keeper_pid or 0
     await each_rig.crash()
@@ -358,7 +369,7 @@ async def test_a_session_that_always_crashes_stays_down_and_is_said_to(
     session = await rig.sh("exec sleep 1000", id="x")
     pid = session.record.pid or 0
     with monkeypatch.context() as broken:
-        broken.setattr(type(session), "_adopt", explode)
+        broken.setattr(type(session), "_open_log", explode)
         crash_once(session, broken, "happen")
         session.tell(_fact(session))
         await until(session, lambda one: one.down)
@@ -392,6 +403,23 @@ async def until_degraded(rig: Rig, word: str) -> None:
             await rig.supervisor.feed.changes.wait()
 
 
+async def until_kind(rig: Rig, session: Session, kind: str) -> None:
+    """Wait until an event of the session is durable."""
+    async with asyncio.timeout(30):
+        while kind not in await rig.kinds(session):
+            await rig.supervisor.feed.changes.wait()
+
+
+def after(gate: asyncio.Event, call: Callable[..., Awaitable[None]]) -> Callable[..., Any]:
+    """The same call, made once the gate is open."""
+
+    async def later(*args: object, **kwargs: object) -> None:
+        await gate.wait()
+        await call(*args, **kwargs)
+
+    return later
+
+
 async def receipt_of(rig: Rig, command_id: str) -> Receipt:
     """The settled receipt."""
     receipts = rig.supervisor._node.receipts
@@ -402,7 +430,7 @@ async def nothing(*_: object) -> None:
     """Do not do it."""
 
 
-async def explode(*_: object, **__: object) -> None:
+def explode(*_: object) -> None:
     raise RuntimeError("broken on purpose")
 
 

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 
 import msgspec
 import pytest
@@ -81,7 +80,7 @@ async def test_the_result_has_both_streams_and_the_exit() -> None:
     session.prints(b"out\xff")
     session.prints(b"err", 2)
     session.exits(3)
-    session.record = replace(session.record, ended_at_us=STARTED_US + 1_500_000)
+    session.record = session.record.but(ended_at_us=STARTED_US + 1_500_000)
     result = result_of(session, await collected(session), "text")  # type: ignore[arg-type]
     assert (result.stdout, result.stderr, result.exit_code) == ("out\ufffd", "err", 3)
     assert (result.truncated, result.omitted, result.duration) == (False, [], 1.5)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 from supervisor.records import By, Cause, Receipt, SessionRecord, Spec, State, Verb
@@ -22,7 +21,7 @@ def record(state: State = State.RUNNING, **fields: Any) -> SessionRecord:
         created_at_us=1,
         state=state,
     )
-    return replace(made, **fields)
+    return made.but(**fields)
 
 
 def cause(kind: str, command_id: str = "c1", *, signal: int = 15, grace_s: float = 10.0) -> Cause:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
 from itertools import product
 from signal import SIGKILL
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from supervisor.lifecycle import (
     TRANSITIONS,
@@ -143,7 +143,7 @@ VARIANTS: tuple[dict[str, object], ...] = (
 )
 
 
-@pytest.mark.parametrize(("state", "event"), [cell for cell in product(S, E)])
+@pytest.mark.parametrize(("state", "event"), list(product(S, E)))
 def test_a_rule_leads_only_to_a_state_that_its_cell_names(state: State, event: LifeEvent) -> None:
     if (state, event) in REFUSED:
         return
@@ -266,11 +266,11 @@ NEW = {
 
 def test_the_next_generation_keeps_identity_and_offsets_and_nothing_else() -> None:
     fresh = record(S.STARTING)
-    every: dict[str, Any] = {each.name: each.name for each in fields(SessionRecord)}
+    every: dict[str, Any] = {each.name: each.name for each in structs.fields(SessionRecord)}
     numbers = {"generation": 2, "restarts": 4, "output_next": 70}
     filled = SessionRecord(**every | numbers | {"restart_wanted": "r1"})
     after = next_generation(filled)
-    for each in fields(SessionRecord):
+    for each in structs.fields(SessionRecord):
         value = getattr(after, each.name)
         if each.name in NEW:
             assert value == NEW[each.name], each.name
