@@ -16,11 +16,12 @@ demo: $(INSTALLED) ## start, detach, SIGKILL the daemon, come back: on a real de
 test: $(INSTALLED) ## every test: unit, component, system, in this order
 	$(BIN)/python -m pytest
 
-check: $(INSTALLED) ## lint, format, types, imports
+check: $(INSTALLED) ## lint, format, types, imports, generated docs
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python docs/generate.py --check
 
 bench: cc $(INSTALLED) ## floor, ours, ratio and machine for each workload
 	$(BIN)/python -m bench
