@@ -25,7 +25,7 @@ from typing import Any, Final
 from bench.http import Connection, get, post
 from supervisor.keeper.launch import start_keeper
 
-__all__ = ["Daemon", "cpu_seconds", "keepers", "pss_bytes", "running", "scratch"]
+__all__ = ["Daemon", "cpu_seconds", "keepers", "modes", "pss_bytes", "running", "scratch"]
 
 PATIENCE_S: Final = 60.0
 _PACKAGES = Path(__file__).resolve().parent.parent
@@ -83,7 +83,7 @@ class Daemon:
 @contextmanager
 def scratch() -> Iterator[Path]:
     """Yield a folder on a real file system, removed afterwards."""
-    folder = Path(tempfile.mkdtemp(prefix="holdfast-bench-", dir="/var/tmp"))  # noqa: S108
+    folder = Path(tempfile.mkdtemp(prefix="holdfast-bench-", dir="/var/tmp"))
     try:
         yield folder
     finally:
@@ -105,6 +105,12 @@ def running(containment: str = "auto", heap_bytes: int = 0) -> Iterator[Daemon]:
             yield daemon
         finally:
             daemon.end()
+
+
+def modes() -> list[str]:
+    """Return the containments that can be had here, the better one first."""
+    with running("auto") as daemon:
+        return ["cgroup", "shim"] if daemon.containment == "cgroup" else ["shim"]
 
 
 def _launch(state_dir: Path, heap_bytes: int) -> subprocess.Popen[bytes]:

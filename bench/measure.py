@@ -96,7 +96,7 @@ class Rounds:
         pairs = zip(self.samples[ours], self.samples[floor], strict=True)
         return statistics.median(_quantile(mine, q) / _quantile(base, q) for mine, base in pairs)
 
-    def row(  # noqa: PLR0913  (a row has that many columns)
+    def row(
         self,
         workload: str,
         what: str,

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from bench import tmux
-from bench.daemon import Daemon, cpu_seconds, keepers, pss_bytes, running
+from bench.daemon import Daemon, cpu_seconds, keepers, modes, pss_bytes, running
 from bench.measure import Row, at_most
 
 __all__ = ["rows"]
@@ -22,23 +22,28 @@ _CHILD: Final = ["/bin/sleep", "infinity"]
 def rows(folder: Path, *, quick: bool) -> list[Row]:
     """Return the figures of W4."""
     del folder
-    count = 200 if quick else 1000
     shims = 50 if quick else 200
-    with running("cgroup") as daemon:
-        pipes = _kib_each(daemon, count, tty=False)
-        percent = _percent_of_a_core(daemon, 3 if quick else 10)
-    with running("cgroup") as daemon:
-        terminals = _kib_each(daemon, count, tty=True)
     with running("shim") as daemon:
         shim = _kib_each(daemon, shims, tty=False)
-    eight, mebibyte = at_most(8, absolute=True), at_most(1024, absolute=True)
-    idle = at_most(0.3, absolute=True)
+    bound = at_most(1024, absolute=True)
     return [
-        Row("W4", f"memory each of {count}, pipes, cgroup", "KiB", ours=pipes, bound=eight),
-        Row("W4", f"memory each of {count}, pty, cgroup", "KiB", ours=terminals, bound=eight),
-        Row("W4", f"memory each of {shims}, pipes, shim", "KiB", ours=shim, bound=mebibyte),
-        Row("W4", f"CPU of {count} idle sessions", "% core", ours=percent, bound=idle),
+        *(_in_cgroups(200 if quick else 1000, 3 if quick else 10) if "cgroup" in modes() else []),
+        Row("W4", f"memory each of {shims}, pipes, shim", "KiB", ours=shim, bound=bound),
         _tmux(100 if quick else 300),
+    ]
+
+
+def _in_cgroups(count: int, seconds: float) -> list[Row]:
+    with running("cgroup") as daemon:
+        pipes = _kib_each(daemon, count, tty=False)
+        percent = _percent_of_a_core(daemon, seconds)
+    with running("cgroup") as daemon:
+        terminals = _kib_each(daemon, count, tty=True)
+    memory, cpu = at_most(8, absolute=True), at_most(0.3, absolute=True)
+    return [
+        Row("W4", f"memory each of {count}, pipes, cgroup", "KiB", ours=pipes, bound=memory),
+        Row("W4", f"memory each of {count}, pty, cgroup", "KiB", ours=terminals, bound=memory),
+        Row("W4", f"CPU of {count} idle sessions", "% core", ours=percent, bound=cpu),
     ]
 
 
