@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import sys
 import time
 from dataclasses import asdict
@@ -34,6 +35,7 @@ def main() -> int:
     unknown = set(asked.workloads) - set(_WORKLOADS)
     if unknown:
         parser.error(f"no such workload: {', '.join(sorted(unknown))}")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that daemons are ended, not left
     before = machine()
     found: list[Row] = []
     with scratch() as folder:
