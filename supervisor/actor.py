@@ -70,11 +70,13 @@ class Actor:
             )
         answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._post((message, answer))
+        if timeout_s is None:
+            return await answer
+        overdue = answer.get_loop().call_later(timeout_s, _expire, answer, timeout_s)
         try:
-            async with asyncio.timeout(timeout_s):
-                return await answer
-        except TimeoutError:
-            raise AskTimeout(f"no answer within {timeout_s:g} s") from None
+            return await answer
+        finally:
+            overdue.cancel()
 
     def own(self, work: Coroutine[Any, Any, None]) -> None:
         """Run work beside the mailbox; a failure is a crash of this actor."""
@@ -158,6 +160,11 @@ class Actor:
             if answer is not None and not answer.done():
                 answer.set_exception(ActorStopped("the actor stopped before it answered"))
         self._mailbox = None
+
+
+def _expire(answer: asyncio.Future[Any], timeout_s: float) -> None:
+    if not answer.done():
+        answer.set_exception(AskTimeout(f"no answer within {timeout_s:g} s"))
 
 
 class ActorRef:

@@ -35,6 +35,7 @@ SILENCE_S = 2.0
 DRAIN_S = 10.0
 KILL_S = 5.0
 _STALLED_LOOK_S = 0.5
+_ENDING_S = 0.02  # a tree that is ending anyway needs no SIGKILL
 
 
 class Child:
@@ -93,7 +94,7 @@ class Child:
     async def kill_leftovers(self) -> tuple[int, ...]:
         """Kill what lives of the tree and return the pids that are still there after `KILL_S`."""
         containment = self.held.containment
-        if not containment.pids() and await containment.empty(0):
+        if await containment.empty(_ENDING_S):
             return ()
         await containment.kill()
         return () if await containment.empty(KILL_S) else tuple(containment.pids())

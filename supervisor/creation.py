@@ -38,22 +38,21 @@ def same_or_conflict(
 
     Raises Conflict (same ID, other spec), Gone (the ID was pruned), NameInUse.
     """
-    digest = request.spec.digest()
     if by_id is not None:
-        if by_id.spec_hash != digest:
+        if by_id.spec_hash != request.spec.digest():
             differing = differing_fields(by_id.spec, request.spec)
             message = f"session {by_id.id} is already another command; choose another ID"
             raise Conflict(message, session_id=by_id.id, differing=differing)
         return by_id
     if request.tombstone is not None:
-        _refuse_pruned(request.tombstone, digest)
+        _refuse_pruned(request.tombstone, request.spec.digest())
     name = request.spec.name
     if name is None:
         return None
     holder = next((one for one in records if one.name == name and not one.state.ended), None)
     if holder is None:
         return None
-    if holder.spec_hash == digest:
+    if holder.spec_hash == request.spec.digest():
         return holder
     differing = differing_fields(holder.spec, request.spec)
     message = f"the name {name} is in use by session {holder.id}; stop it, or replace it"

@@ -10,6 +10,7 @@ import hashlib
 import os
 import pwd
 from collections.abc import Mapping
+from functools import cache
 
 from supervisor.records import SessionRecord
 
@@ -23,11 +24,13 @@ TERMINAL = "xterm-256color"
 def child_environment(record: SessionRecord, user: pwd.struct_passwd) -> dict[str, str]:
     """Return the whole environment of the record's next child.
 
+    The daemon's own environment is as it was at its start.
+
     For a user other than the daemon's, `base_env` is cut to TERM, LANG, LC_* and TZ: the caller's
     own settings and secrets are not theirs.
     """
     own = user.pw_uid == os.geteuid()
-    environment = _of_user(user, own=own)
+    environment = dict(_of_user(user, own=own))
     base = record.base_env
     if not own:
         base = {key: value for key, value in base.items() if _harmless(key)}
@@ -49,6 +52,7 @@ def env_hash(environment: Mapping[str, str]) -> str:
     return hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()[:16]
 
 
+@cache
 def _of_user(user: pwd.struct_passwd, *, own: bool) -> dict[str, str]:
     found = os.environ if own else {}
     environment = {

@@ -12,6 +12,7 @@ import os
 import pwd
 import shlex
 import shutil
+from functools import cache
 
 from supervisor.environment import child_environment
 from supervisor.keeper.client import SpawnFailed, SpawnRequest
@@ -81,13 +82,19 @@ def _user(wanted: str | None) -> pwd.struct_passwd:
     """Return the account by name or number; the daemon's own when none is named."""
     try:
         if wanted is None:
-            return pwd.getpwuid(os.geteuid())
+            return _own_account()
         return pwd.getpwuid(int(wanted)) if wanted.isdecimal() else pwd.getpwnam(wanted)
     except (KeyError, OverflowError):
         if wanted is None:
             return pwd.struct_passwd(("", "x", os.geteuid(), os.getegid(), "", "/", "/bin/sh"))
         message = f"there is no user {wanted} on this machine"
         raise SpawnFailed(errno.EINVAL, "user", message) from None
+
+
+@cache
+def _own_account() -> pwd.struct_passwd:
+    """The daemon's account as it was at its start: it cannot become another user."""
+    return pwd.getpwuid(os.geteuid())
 
 
 def _group(wanted: str | None, user: pwd.struct_passwd) -> int:

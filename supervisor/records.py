@@ -15,6 +15,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from enum import StrEnum
+from functools import cache
 from typing import Any, Self
 
 from msgspec import NODEFAULT, Struct, structs
@@ -44,8 +45,10 @@ CAPACITY_BYTES = 16 * 1024 * 1024
 
 
 class Record(Struct, frozen=True, forbid_unknown_fields=True):
-    """Base of the values below. A field that a store holds and this version does not know is
-    refused, never dropped: the next replacement of the row would lose what a newer version wrote.
+    """Base of the values below.
+
+    A field that a store holds and this version does not know is refused, never dropped: the next
+    replacement of the row would lose what a newer version wrote.
     """
 
     def but(self, **changes: Any) -> Self:
@@ -315,14 +318,19 @@ class Token(Record, frozen=True):
 def _without_defaults(value: Struct) -> dict[str, Any]:
     """Return the fields that are not at their defaults, as a dict, recursively."""
     kept: dict[str, Any] = {}
-    for item in structs.fields(value):
-        current = getattr(value, item.name)
-        default = item.default
-        if default is NODEFAULT and item.default_factory is not NODEFAULT:
-            default = item.default_factory()
+    for name, default in _defaults(type(value)):
+        current = getattr(value, name)
         if current != default:
-            kept[item.name] = _plain(current)
+            kept[name] = _plain(current)
     return kept
+
+
+@cache
+def _defaults(kind: type[Struct]) -> tuple[tuple[str, Any], ...]:
+    return tuple(
+        (item.name, {} if item.default is NODEFAULT else item.default)
+        for item in structs.fields(kind)
+    )
 
 
 def _plain(value: Any) -> Any:

@@ -481,6 +481,8 @@ class Session(Actor):
 
     async def _until_untapped(self) -> None:
         """Wait until no event of a former child can come any more."""
+        if self._tapped:
+            self._node.pump.hasten()
         while self._tapped:
             await self.changes.wait()
 
@@ -784,14 +786,16 @@ class Session(Actor):
         if child is not None and child.generation != self.record.generation:
             self.release(child)
             child = None
-        if child is None or self.orphaned:
+        keeper = self._node.keeper
+        if self.orphaned or keeper is None or keeper.keeper_id != self.record.keeper_id:
             return Adopt(None)
-        held = await _fetch(child)
+        held = await _fetch(keeper, self.record)
         self._node.pump.remove(self.record.id)
         self._child = self.input = None
-        child.close()
+        if child is not None:
+            child.close()
         await self._until_untapped()
-        return Adopt(held, child.keeper)
+        return Adopt(held, keeper)
 
     def _gap_at_end(self) -> tuple[Event, ...]:
         """What the ring dropped since the last event about it."""
@@ -801,11 +805,11 @@ class Session(Actor):
         return (self._node.feed.event("session.output_gap", self.record, data),)
 
 
-async def _fetch(child: Child) -> Held | None:
-    """Return what the keeper holds of a child; None when it has forgotten it."""
-    nothing_new = SpawnRequest(child.held.session, child.generation, (), {}, "/")
+async def _fetch(keeper: KeeperClient, record: SessionRecord) -> Held | None:
+    """Return the child of this generation that the keeper holds; None when it holds none."""
+    nothing_new = SpawnRequest(record.id, record.generation, (), {}, "/")  # no argv starts nothing
     try:
-        return await child.keeper.spawn(nothing_new)
+        return await keeper.spawn(nothing_new)
     except SpawnFailed:
         return None
 

@@ -14,7 +14,7 @@ import asyncio
 import itertools
 import socket
 from collections import deque
-from dataclasses import asdict
+from dataclasses import fields
 from typing import TYPE_CHECKING
 
 from supervisor.keeper import wire
@@ -46,6 +46,8 @@ _Answer = tuple["Message", list[int]]
 _Messages = list["Message"]
 _AllHeld = list[Held]
 """Named out here, since inside the class `list` is a method."""
+
+_SPAWN_FIELDS = tuple(field.name for field in fields(SpawnRequest))
 
 
 class KeeperClient:
@@ -133,7 +135,9 @@ class KeeperClient:
         The caller owns the descriptors. Raises SpawnFailed. After a cancellation the child may
         run: ask again or `drop`.
         """
-        told, fds = await self._ask("spawn", **asdict(request))
+        told, fds = await self._ask(
+            "spawn", **{name: getattr(request, name) for name in _SPAWN_FIELDS}
+        )
         return self._held([told["held"]], fds)[0]
 
     async def signal(self, session: str, generation: int, signum: int, target: str) -> None:

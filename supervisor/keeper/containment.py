@@ -88,7 +88,11 @@ class CgroupContainment:
             events = _open_events(self.path)
         except FileNotFoundError:
             return True
-        with events, select.epoll() as changed:
+        with events:
+            return not _populated(events) or await self._emptied(events, timeout)
+
+    async def _emptied(self, events: FileIO, timeout: float) -> bool:
+        with select.epoll() as changed:
             # The file is always readable; what a change brings is EPOLLPRI, for which an event
             # loop has no call. An epoll in the loop's epoll makes it readability.
             changed.register(events.fileno(), select.EPOLLPRI)

@@ -98,8 +98,19 @@ class Pump:
         self._post(lambda: self._add(tap))
 
     def remove(self, key: str) -> None:
-        """Close the session's descriptors, delivered or not; ends with `TapRemoved`."""
-        self._post(lambda: self._remove(key))
+        """Close the session's descriptors, delivered or not; ends with `TapRemoved`.
+
+        A session whose outputs have ended and that took no input has none left: that may wait
+        until the thread is awake for another reason, or `hasten` wakes it.
+        """
+        self._commands.append(lambda: self._remove(key))
+        line = self._lines.get(key)
+        if line is None or line.open or line.feed is not None:
+            self.hasten()
+
+    def hasten(self) -> None:
+        """Have everything that was asked for done now."""
+        os.eventfd_write(self._wake, 1)
 
     def deliver(self, key: str) -> None:
         """The journal grew. Done here and now when the child has room for it."""
@@ -307,7 +318,7 @@ class Pump:
 
     def _post(self, command: Callable[[], None]) -> None:
         self._commands.append(command)
-        os.eventfd_write(self._wake, 1)
+        self.hasten()
 
     def _obey(self) -> None:
         with suppress(IndexError):

@@ -128,6 +128,8 @@ def recover(folder: str) -> Recovered:
     The caller guarantees that no other process writes to it (the keeper saw the former daemon's
     socket end, and the lock of the state directory is ours). Creates nothing.
     """
+    if not _names(folder):  # as for every new session
+        return Recovered([], 0, 0, 0, -1, 0, 0, ())
     _remove_orphan_indexes(folder)
     segments = scan(folder)
     if not segments:
