@@ -35,7 +35,7 @@ from supervisor.errors import (
     SupervisorError,
 )
 from supervisor.feed import EventFeed
-from supervisor.keeper.client import KeeperError, Respawn
+from supervisor.keeper.client import KeeperClient, KeeperError, Respawn
 from supervisor.keeper_watch import KeeperWatch
 from supervisor.messages import Adopt, Begin, ChildExited, Control, KeeperLost, Patch
 from supervisor.node import Node
@@ -43,7 +43,7 @@ from supervisor.output.errors import StateFolderRefused
 from supervisor.output.pump import Pump
 from supervisor.output.selftest import check_state_folder
 from supervisor.output.space import Space
-from supervisor.ports import Change, Store
+from supervisor.ports import Change, Loaded, Store
 from supervisor.pruning import Pruning
 from supervisor.pump_events import PumpEvents
 from supervisor.records import By, OutcomeKind, Receipt, State, Token, Verb
@@ -185,6 +185,14 @@ class Supervisor(Actor):
         except BaseException:
             self.state_dir.unlock()
             raise
+        try:
+            await self._take_over(loaded, keeper)
+        except BaseException:
+            await self._leave(end=False)
+            raise
+
+    async def _take_over(self, loaded: Loaded, keeper: KeeperClient) -> None:
+        node = self._node
         node.space = Space(
             self.state_dir.path,
             reserve_bytes=self.settings.reserve_bytes,
