@@ -143,7 +143,7 @@ async def test_stopping_fails_what_waits_and_gives_it_back() -> None:
 
 async def test_an_actor_may_stop_itself() -> None:
     class Ending(Keeping):
-        async def receive(self, message: Any) -> Any:
+        async def receive(self, message: Any) -> Any:  # noqa: ARG002  any message ends it
             await self.stop()
             return "ended"
 
