@@ -348,7 +348,7 @@ async def test_a_session_that_crashes_when_its_child_ends_still_has_the_status(
     await ended(session)
     assert session.record.status == 4 << 8
     assert output(session) == "go\n"
-    assert session.child is None
+    await until(session, lambda one: one.child is None)
 
 
 async def test_a_session_that_crashes_as_it_starts_runs_once(
