@@ -52,8 +52,22 @@ def _spawn_failed(record: SessionRecord) -> Outcome:
     if stage == "exec":
         code = NOT_FOUND if number in _MISSING else NOT_EXECUTABLE
     detail = {"errno": errno_names.errorcode.get(number, str(number)), "stage": stage}
-    message = f"could not be started: {failure.get('message', os.strerror(number))} ({stage})"
+    message = _why_not_started(record, number, stage, str(failure.get("message", "")))
     return Outcome(OutcomeKind.SPAWN_FAILED, code, None, message, detail)
+
+
+def _why_not_started(record: SessionRecord, number: int, stage: str, told: str) -> str:
+    """Return one sentence with what was to be done and the kernel's word for why not."""
+    command = record.spec.command
+    program = command[0] if isinstance(command, tuple) and command else "the shell"
+    match stage:
+        case "exec":
+            return f"cannot execute {program}: {os.strerror(number)}"
+        case "cwd":
+            place = record.spec.cwd or "the home directory"
+            return f"cannot enter {place}: {os.strerror(number)}"
+        case _:
+            return f"could not be started: {told or os.strerror(number)}"
 
 
 def _by_signal(record: SessionRecord, number: int) -> Outcome:

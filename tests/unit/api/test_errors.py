@@ -9,6 +9,7 @@ from api import errors as own
 from api.errors import TABLE, answer, describe
 from holdfast import wire
 from supervisor import errors
+from supervisor.lifecycle import IllegalEvent
 
 CODES = {
     "BAD_REQUEST", "SPAWN_FAILED", "UNAUTHENTICATED", "PERMISSION_DENIED", "NOT_FOUND",
@@ -25,7 +26,7 @@ def below(base: type[Exception]) -> set[type[Exception]]:
     "kind",
     sorted(
         (below(errors.SupervisorError) | below(own.ApiError))
-        - {errors.SupervisorError, own.ApiError, errors.StartRefused},
+        - {errors.SupervisorError, own.ApiError, errors.StartRefused, IllegalEvent},
         key=str,
     ),
 )

@@ -77,7 +77,9 @@ def test_a_signal_is_named_and_is_its_number_plus_128() -> None:
 def test_a_failed_start_names_errno_and_stage() -> None:
     outcome = outcome_of(record(**failed(errno.EACCES, "cwd")))
     assert outcome.detail == {"errno": "EACCES", "stage": "cwd"}
-    assert "because" in outcome.message
+    assert outcome.message == "cannot enter the home directory: Permission denied"
+    outcome = outcome_of(record(**failed(errno.EINVAL, "user")))
+    assert outcome.message == "could not be started: because"
 
 
 def test_the_last_sender_of_the_ending_signal_is_named() -> None:
