@@ -53,6 +53,7 @@ _log = structlog.get_logger("api.daemon")
 def run(flags: argparse.Namespace) -> None:
     """Serve until told to end. Raises StartRefused."""
     os.umask(0o077)
+    _forget_inherited_signals()
     settings = load(os.environ, config=flags.config, flags=_from_flags(flags))
     unix = UnixListener(settings.socket_path)
     try:
@@ -141,6 +142,15 @@ async def _announce(server: Server, ready_fd: int | None) -> None:
 async def _stop_when(stopping: asyncio.Event, server: Server) -> None:
     await stopping.wait()
     server.stop()
+
+
+def _forget_inherited_signals() -> None:
+    """Undo what a careless parent left: with TERM blocked nobody could end this daemon.
+
+    An ignored CHLD would take the statuses of our own children away (waitpid(2), "Notes").
+    """
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, [])
 
 
 def _take_signals(stopping: asyncio.Event) -> None:
