@@ -91,6 +91,7 @@ class Supervisor(Actor):
     ) -> None:
         """`respawn` is how the keeper starts a daemon when this one dies; `report` logs."""
         super().__init__()
+        self._on_crash = self._died
         self.state_dir = StateDir(state_dir)
         self.settings = settings
         self.started_at_us = clock.wall_us()
@@ -183,6 +184,7 @@ class Supervisor(Actor):
             message = f"no keeper could be started in {self.state_dir.run}: {error}"
             raise StartRefused(message) from error
         except BaseException:
+            await node.store.close()  # its threads would keep the process from ending
             self.state_dir.unlock()
             raise
         try:
@@ -491,6 +493,11 @@ class Supervisor(Actor):
             if not session.record.state.ended:
                 session.tell(KeeperLost(session.record.generation))
         self._node.feed.later("node.degraded", {"why": "keeper_died"})
+
+    def _died(self, error: BaseException) -> None:
+        """Without this actor nothing new can be started: die, and be started again."""
+        self._node.report("the supervisor crashed; the daemon ends", error)
+        os._exit(70)
 
     def _pump_failed(self, reason: str) -> None:
         """Without a pump nobody reads the children's pipes: die, and be started again."""
