@@ -90,12 +90,8 @@ def test_attach_makes_a_full_screen_program_redraw(hold: Hold) -> None:
     session = hold.start("-t", "--size", "24x80", "--", sys.executable, "-c", TUI)
     hold.out("wait", session, "--for", "log:size 24x80")
     with hold.on_terminal("attach", session) as terminal:
-        terminal.until_output(b"size 23x80")
         terminal.until_true(
-            lambda: (
-                terminal.raw_output.rfind(b"size 24x80") > terminal.raw_output.rfind(b"size 23x80")
-            ),
-            "the second drawing",
+            lambda: terminal.raw_output.count(b"size 24x80") > 1, "a drawing after the replay"
         )
         terminal.type(DETACH)
         assert terminal.wait() == 0

@@ -7,6 +7,8 @@ Rules
   caller's descriptors, a session of their own without a terminal, another parent (double fork),
   and a scope of their own where a systemd user manager answers. A CI job that ends with killing
   everything that carries its marker in the environment takes no session of another job along.
+- What was started serves or has ended before this returns: a straggler that found the lock held
+  only after a later `hold shutdown` would bring the daemon back against the caller's will.
 - It is ready when its socket answers. Its pidfd says that it has ended instead, and the last lines
   of its log why. (A pipe kept open by it would be one of the caller's descriptors.)
 """
@@ -18,6 +20,7 @@ import os
 import select
 import signal
 import socket
+import struct
 import sys
 import time
 from collections.abc import Iterator, Mapping
@@ -36,6 +39,7 @@ __all__ = ["daemon_command", "daemon_environment", "scope", "start_daemon", "sta
 
 READY_S = 30.0
 OTHER_S = 5.0
+UCRED = struct.Struct("3i")  # pid, uid, gid
 LOOK_AGAIN_S = 0.02
 LOG_TAIL_LINES = 8
 INSTALL_LINE = "pip install 'holdfast[server]'"
@@ -87,16 +91,16 @@ def start_daemon(address: Address) -> None:
     """
     path, state = str(address.socket), state_dir()
     with _only_one(state):
-        if _answers(path):
+        if _server(path) is not None:
             return
         log = state / "daemon.log"
         seen = log.stat().st_size if log.exists() else 0
-        daemon = _spawn([*scope(os.environ), *daemon_command(), "--autostarted"], log)
+        pid, pidfd = _spawn([*scope(os.environ), *daemon_command(), "--autostarted"], log)
         try:
-            ready = _wait_ready(path, daemon)
+            ready = _wait_ready(path, pid, pidfd)
         finally:
-            if daemon is not None:
-                os.close(daemon)
+            if pidfd is not None:
+                os.close(pidfd)
     if not ready:
         raise NotReachable(f"the daemon did not start: {_tail(log, seen)}")
 
@@ -117,42 +121,48 @@ def _only_one(state: Path) -> Iterator[None]:
         os.close(lock)
 
 
-def _answers(path: str) -> bool:
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe, suppress(OSError):
-        probe.connect(path)
-        return True
-    return False
+def _server(path: str) -> int | None:
+    """The pid of the process that listens at a unix socket (unix(7), SO_PEERCRED); None: nobody."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        try:
+            probe.connect(path)
+        except OSError:
+            return None
+        credentials = probe.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, UCRED.size)
+        pid: int = UCRED.unpack(credentials)[0]
+        return pid
 
 
-def _wait_ready(path: str, daemon: int | None) -> bool:
-    """Wait until the socket answers; `daemon` is the pidfd of what was started, None: it ended.
+def _wait_ready(path: str, started: int, pidfd: int | None) -> bool:
+    """Wait until the socket answers; `pidfd` is that of what was started, None: it ended.
 
     What finds a daemon at work ends with 0 at once, and that daemon (its keeper has just started it
     again, perhaps) has yet to listen: so after ours ended, there are a few seconds for the other.
     """
     deadline = time.monotonic() + READY_S
     while (left := deadline - time.monotonic()) > 0:
-        if _answers(path):
+        server = _server(path)
+        if server is not None and (pidfd is None or server == started):
             return True
-        if daemon is None:
+        if pidfd is None:
             time.sleep(LOOK_AGAIN_S)
-        elif select.select([daemon], [], [], LOOK_AGAIN_S)[0]:
-            daemon = None
+        elif select.select([pidfd], [], [], LOOK_AGAIN_S)[0]:
+            pidfd = None
             deadline = time.monotonic() + min(left, OTHER_S)
-    return False
+    return _server(path) is not None
 
 
 def scope(environ: Mapping[str, str]) -> list[str]:
     """What to put before the command so that it gets a scope of its own, where that works."""
     runtime = environ.get("XDG_RUNTIME_DIR")
     found = which("systemd-run")
-    if runtime is None or found is None or not _answers(f"{runtime}/systemd/private"):
+    if runtime is None or found is None or _server(f"{runtime}/systemd/private") is None:
         return []
     return [found, "--user", "--scope", "--quiet", "--collect", "--"]
 
 
-def _spawn(argv: list[str], log: Path) -> int | None:
-    """Start a detached process; its pidfd, or None when it has ended already."""
+def _spawn(argv: list[str], log: Path) -> tuple[int, int | None]:
+    """Start a detached process; its pid and pidfd, None when it has ended already."""
     said, says = os.pipe()
     try:
         child = os.fork()
@@ -160,9 +170,10 @@ def _spawn(argv: list[str], log: Path) -> int | None:
             _become_daemon(argv, log, says)
         os.waitpid(child, 0)
         pid = int(os.read(said, 32) or 0)
-        return os.pidfd_open(pid) if pid else None
-    except ProcessLookupError:
-        return None
+        try:
+            return pid, os.pidfd_open(pid) if pid else None
+        except ProcessLookupError:
+            return pid, None
     finally:
         os.close(said)
         os.close(says)

@@ -47,7 +47,7 @@ __all__ = ["Join", "join"]
 UNCONFIRMED_BYTES = 1024 * 1024  # of typed input; beyond that stdin is not read
 SECOND_INTERRUPT_S = 2.0
 LEAVE_S = 2.0
-REDRAW_S = 0.1
+REDRAW_S = 0.5
 INTERRUPTED = 130
 
 
@@ -99,6 +99,7 @@ class _Foreground:
         self._keys = EscapeKeys(how.escape)
         self._ended: Ended | None = None
         self._progress = asyncio.Event()  # something came from the daemon
+        self._output = asyncio.Event()  # and it was output
         self._interrupted_at = float("-inf")
         self._background: set[asyncio.Task[None]] = set()
 
@@ -166,6 +167,7 @@ class _Foreground:
         self._progress.set()
         match frame:
             case Output():
+                self._output.set()
                 await self._screen.show(frame)
                 if self._protocol.taken(frame.offset + len(frame.data)):
                     self._attachment.wake()
@@ -219,10 +221,10 @@ class _Foreground:
             return
         other = {**size, "rows": size["rows"] - 1 or 2}
         self._resize(other)
-        self._progress.clear()
+        self._output.clear()
         with suppress(TimeoutError):
             async with asyncio.timeout(REDRAW_S):
-                await self._progress.wait()
+                await self._output.wait()
         self._resize(size)
 
     # What comes from the caller.
