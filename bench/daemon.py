@@ -24,6 +24,7 @@ from typing import Any, Final
 
 from bench.http import Connection, get, post
 from supervisor.keeper.launch import start_keeper
+from supervisor.keeper.lock import holder
 
 __all__ = ["Daemon", "cpu_seconds", "keepers", "modes", "pss_bytes", "running", "scratch"]
 
@@ -100,11 +101,22 @@ def running(containment: str = "auto", heap_bytes: int = 0) -> Iterator[Daemon]:
         state_dir = folder / "s"
         (state_dir / "run").mkdir(parents=True, mode=0o700)
         asyncio.run(start_keeper(state_dir / "run", containment=containment))
-        daemon = Daemon(state_dir, _launch(state_dir, heap_bytes))
+        try:
+            daemon = Daemon(state_dir, _launch(state_dir, heap_bytes))
+        except BaseException:
+            _end_keeper(state_dir)
+            raise
         try:
             yield daemon
         finally:
             daemon.end()
+
+
+def _end_keeper(state_dir: Path) -> None:
+    """Kill a keeper whose daemon did not come up; it holds no session yet."""
+    keeper = holder(state_dir / "run" / "keeper.lock")
+    for pid in [] if keeper is None else keepers(keeper):
+        os.kill(pid, signal.SIGKILL)
 
 
 def modes() -> list[str]:
