@@ -114,7 +114,7 @@ def running(containment: str = "auto", heap_bytes: int = 0) -> Iterator[Daemon]:
 
 def _end_keeper(state_dir: Path) -> None:
     """Kill a keeper whose daemon did not come up; it holds no session yet."""
-    keeper = holder(state_dir / "run" / "keeper.lock")
+    keeper = holder(str(state_dir / "run" / "keeper.lock"))
     for pid in [] if keeper is None else keepers(keeper):
         os.kill(pid, signal.SIGKILL)
 
