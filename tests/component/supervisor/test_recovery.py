@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from supervisor import session as session_module
 from supervisor.errors import StartRefused
 from supervisor.keeper.client import start_keeper
 from supervisor.messages import Adopt, GraceExpired
@@ -97,7 +98,7 @@ async def test_an_end_that_was_committed_but_not_dropped_is_let_go(
 ) -> None:
     session = await rig.sh("exec sleep 1000", id="x")
     with monkeypatch.context() as forgetful:
-        forgetful.setattr(type(session), "_drop", nothing)
+        forgetful.setattr(type(session), "drop", nothing)
         await rig.kill(session)
     session = (await rig.again()).find("x")
     assert session.record.state is State.EXITED
@@ -127,7 +128,9 @@ async def test_a_starting_session_of_a_dead_keeper_is_lost_and_not_started_again
     rig: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     session = await rig.sh("exec sleep 1000", id="x")
-    starting = session.record.but(state=State.STARTING, pid=None, keeper_id="another")
+    starting = session.record.but(
+        state=State.STARTING, pid=None, keeper_id="another", containment=None
+    )
     await rig.kill(session)
     await rig.crash()
     await rig.store.open()
@@ -160,7 +163,10 @@ async def test_after_a_reboot_every_live_session_is_lost_for_that_reason(
 async def test_a_restart_that_waited_follows_a_loss(rig: Rig) -> None:
     session = await rig.sh("echo up; exec sleep 1000", id="x")
     await printed(session, "up\n")
-    record = session.record.but(state=State.STOPPING, keeper_id="another", restart_wanted="r1")
+    # No containment: its path is this very keeper's, which would be removed as a dead one's.
+    record = session.record.but(
+        state=State.STOPPING, keeper_id="another", restart_wanted="r1", containment=None
+    )
     receipt = Receipt(command_id="r1", verb=Verb.RESTART, session="x", generation=1, by=ME, at_us=1)
     await rig.kill(session)
     await rig.crash()
@@ -453,14 +459,14 @@ def _fact(session: Session) -> GraceExpired:
 async def crash(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
     """Crash a session's actor, and wait until it was recovered."""
     crash_once(session, monkeypatch, "_fact")
-    adopt = type(session)._adopt
+    adopt = vars(session_module)["adopt"]
     adopted = asyncio.Event()
 
-    async def watched(self: Session, message: Adopt) -> None:
-        await adopt(self, message)
+    async def watched(recovered: Session, message: Adopt) -> None:
+        await adopt(recovered, message)
         adopted.set()
 
     with monkeypatch.context() as watching:
-        watching.setattr(type(session), "_adopt", watched)
+        watching.setattr(session_module, "adopt", watched)
         session.tell(_fact(session))
         await soon(adopted.wait())
