@@ -43,6 +43,11 @@ class Actor:
         self._stopped = False
         self._on_crash: Callable[[BaseException], None] | None = None
 
+    @property
+    def stopped(self) -> bool:
+        """Whether it handles no message any more."""
+        return self._stopped
+
     async def receive(self, message: Any) -> Any:
         """Handle one message; what it returns is the answer to an ask."""
         raise TypeError(f"{type(self).__name__} does not know {type(message).__name__}")

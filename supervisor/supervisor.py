@@ -49,6 +49,7 @@ from supervisor.pump_events import PumpEvents
 from supervisor.records import By, OutcomeKind, Receipt, State, Token, Verb
 from supervisor.recovery import Recovery
 from supervisor.session import Session
+from supervisor.session_adoption import recover
 from supervisor.settings import SupervisorSettings
 from supervisor.state_dir import StateDir, boot_id
 
@@ -522,7 +523,7 @@ class Supervisor(Actor):
 
     async def _recover(self, session: Session) -> None:
         try:
-            adopt = await session.recover()
+            adopt = await recover(session)
         except (KeeperError, OSError) as error:  # it still holds the child, and goes on with it
             self._node.report("a crashed session's child could not be fetched", error)
             adopt = Adopt(None)
