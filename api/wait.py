@@ -2,6 +2,7 @@
 
 Rules
 - At most 50 s, so that the answer comes before any proxy loses patience; clients ask again.
+- A client that leaves ends its wait: nobody looks for ports for it any more.
 - Patterns are RE2's: linear time whatever the pattern, and they never match a newline.
 - `GET` takes the simple conditions: `for=exit`, `ended`, `change`, `log:RE`, `port:N`, `idle:S`.
 """
@@ -9,18 +10,19 @@ Rules
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Mapping
-from typing import Final, Literal
+from collections.abc import Collection, Coroutine, Mapping
+from typing import Any, Final, Literal
 
 import msgspec
 import re2  # type: ignore[import-untyped]  # google-re2 ships no types
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
-from api.answers import Json, Services, services
+from api.answers import Json, services
 from api.body import decode
 from api.errors import BadRequest, Invalid
 from api.query import Query
+from api.stream import until_left
 from api.views import session_view
 from holdfast import wire
 from supervisor.conditions import (
@@ -57,7 +59,7 @@ async def post_wait(request: Request) -> Response:
     """Wait for the first of several conditions."""
     session = services(request).supervisor.find(request.path_params["id"])
     asked = await decode(request, wire.WaitRequest)
-    return await _answer(services(request), session, asked)
+    return await _answer(request, session, asked)
 
 
 async def get_wait(request: Request) -> Response:
@@ -71,7 +73,7 @@ async def get_wait(request: Request) -> Response:
         generation=query.number("generation", least=1),
         timeout=30.0 if timeout_s is None else timeout_s,
     )
-    return await _answer(services(request), session, asked)
+    return await _answer(request, session, asked)
 
 
 def condition_of(asked: wire.Condition | _Word, at: int) -> Condition:
@@ -117,14 +119,14 @@ def compile_search(pattern: str, path: str) -> Search:
     return search
 
 
-async def _answer(shared: Services, session: Session, asked: wire.WaitRequest) -> Response:
+async def _answer(request: Request, session: Session, asked: wire.WaitRequest) -> Response:
     conditions = _conditions(asked)
     reader = session.reader
     if asked.from_offset is not None and asked.from_offset > reader.next:
         raise BadRequest(
             f"from_offset {asked.from_offset} is ahead of the output, which ends at {reader.next}."
         )
-    clock = shared.supervisor.clock
+    clock = services(request).supervisor.clock
     wait = Wait(
         session,
         conditions,
@@ -132,7 +134,7 @@ async def _answer(shared: Services, session: Session, asked: wire.WaitRequest) -
         generation=asked.generation,
         from_offset=asked.from_offset,
     )
-    waited: Waited = await wait_for(wait, asked.timeout, _listen)
+    waited = await _unless_left(request, wait_for(wait, asked.timeout, _listen))
     view = session_view(session, clock)
     evidence = None if waited.evidence is None else dict(waited.evidence)
     return Json(
@@ -144,6 +146,21 @@ async def _answer(shared: Services, session: Session, asked: wire.WaitRequest) -
             next_offset=waited.next_offset,
         )
     )
+
+
+async def _unless_left(request: Request, waiting: Coroutine[Any, Any, Waited]) -> Waited:
+    """Wait, but not for a client that has left: raises ClientDisconnect then."""
+    waited = asyncio.create_task(waiting)
+    left = asyncio.create_task(until_left(request.receive))
+    try:
+        await asyncio.wait({waited, left}, return_when=asyncio.FIRST_COMPLETED)
+        if not waited.done():
+            raise ClientDisconnect
+        return waited.result()
+    finally:
+        for task in (waited, left):
+            task.cancel()
+        await asyncio.gather(waited, left, return_exceptions=True)
 
 
 def _conditions(asked: wire.WaitRequest) -> list[Condition]:
