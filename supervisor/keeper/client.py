@@ -47,6 +47,7 @@ _Messages = list["Message"]
 _AllHeld = list[Held]
 """Named out here, since inside the class `list` is a method."""
 
+_DROP_TOGETHER_S = 0.005
 _SPAWN_FIELDS = tuple(field.name for field in fields(SpawnRequest))
 
 
@@ -76,6 +77,7 @@ class KeeperClient:
         self._lists: dict[int, tuple[_Messages, _Fds]] = {}
         """Parts of an answer of several messages, until its last."""
         self._unsent: deque[Message] = deque()
+        self._dropping: tuple[list[tuple[str, int]], asyncio.Future[None]] | None = None
         self._open = True
         self._loop.add_reader(sock.fileno(), self._readable)
 
@@ -167,12 +169,19 @@ class KeeperClient:
     async def drop(self, session: str, generation: int) -> None:
         """Let the keeper close all it holds of a session. Idempotent.
 
-        The containment goes as soon as it is empty; what still lives in it is not killed.
+        The containment goes as soon as it is empty; what still lives in it is not killed. Drops
+        of a few milliseconds go in one message: short commands in a row wake the keeper less.
         """
-        await self._ask("drop", session=session, generation=generation)
+        if self._dropping is None:
+            self._dropping = [], self._loop.create_future()
+            self._loop.call_later(_DROP_TOGETHER_S, self._send_drops)
+        sessions, done = self._dropping
+        sessions.append((session, generation))
+        await asyncio.shield(done)
 
     async def bye(self) -> None:
         """Say that the end of this connection will be meant: no respawn."""
+        self._send_drops()
         await self._ask("bye")
 
     async def end(self) -> None:
@@ -181,7 +190,26 @@ class KeeperClient:
         The connection's end is then no news: `on_gone` is not called.
         """
         self._on_gone = lambda: None
+        self._send_drops()
         await self._ask("end")
+
+    def _send_drops(self) -> None:
+        if self._dropping is None:
+            return
+        (sessions, done), self._dropping = self._dropping, None
+
+        def answered(asked: asyncio.Task[object]) -> None:
+            if done.done():
+                return
+            error = None if asked.cancelled() else asked.exception()
+            if error is not None:
+                done.set_exception(error)
+                done.exception()  # seen: there may be nobody who waits
+            else:
+                done.set_result(None)
+
+        asking = self._loop.create_task(self._ask("drop", sessions=sessions))
+        asking.add_done_callback(answered)
 
     def close(self) -> None:
         """End the connection; without `bye` before it looks like a crash. Idempotent."""

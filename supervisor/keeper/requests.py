@@ -10,7 +10,6 @@ import errno
 import os
 import signal
 import time
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from supervisor.keeper import wire
@@ -148,9 +147,11 @@ def _kill_orphans(keeper: Keeper, message: Message) -> Answer:
 
 
 def _drop(keeper: Keeper, message: Message) -> Answer:
-    """`{session, generation}`: close everything. Dropping what is not held is no error."""
-    with suppress(ProcessLookupError):
-        keeper.forget(_held(keeper, message))
+    """`{sessions: [[session, generation]]}`: close everything. What is not held is no error."""
+    for session, generation in message["sessions"]:
+        held = keeper.sessions.get((session, generation))
+        if held is not None:
+            keeper.forget(held)
     return [({}, [])]
 
 

@@ -94,8 +94,15 @@ class Pump:
         os.close(self._null)
 
     def add(self, tap: Tap) -> None:
-        """Serve this session. Bytes that a former daemon left on the way are moved first."""
-        self._post(lambda: self._add(tap))
+        """Serve this session. Bytes that a former daemon left on the way are moved first.
+
+        Pipes are registered here and now, which saves waking the thread: it comes to know them by
+        their first event. A terminal may have bytes on the way, and those the thread moves.
+        """
+        if tap.master is None and (tap.stdout is not None or tap.stderr is not None):
+            self._add(tap)
+        else:
+            self._post(lambda: self._add(tap))
 
     def remove(self, key: str) -> None:
         """Close the session's descriptors, delivered or not; ends with `TapRemoved`.
