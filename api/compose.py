@@ -46,6 +46,8 @@ __all__ = ["run"]
 
 _DESCRIPTORS_PER_SESSION: Final = 8
 _DESCRIPTORS_FOR_REST: Final = 500
+_PLACES: Final = ("HOLDFAST_CONFIG", "HOLDFAST_RUNTIME_DIR", "XDG_CONFIG_HOME")
+"""Settings that may be relative to this daemon's directory, which is not the keeper's."""
 
 _log = structlog.get_logger("api.daemon")
 
@@ -224,4 +226,6 @@ def _respawn(settings: Settings, flags: argparse.Namespace) -> Respawn | None:
             argv += [flag, str(Path(value).absolute())]
     if flags.tcp is not None:
         argv += ["--tcp", flags.tcp]
-    return Respawn(argv=tuple(argv), env=dict(os.environ))
+    places = {name: os.environ[name] for name in _PLACES if os.environ.get(name)}
+    found = {name: str(Path(place).expanduser().absolute()) for name, place in places.items()}
+    return Respawn(argv=tuple(argv), env={**os.environ, **found})

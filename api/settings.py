@@ -5,6 +5,8 @@ Rules
   keeps the two equal.
 - A key nobody knows is refused in words, in the file and as `HOLDFAST_<SECTION>_<KEY>`.
 - Values of the environment are read as TOML would write them: numbers, true or false, else text.
+- A relative place counts from the current directory, in the file from that file's folder. Clients
+  find the daemon by the same rules (`holdfast.places`).
 """
 
 from __future__ import annotations
@@ -177,6 +179,10 @@ def _from_file(path: Path, *, required: bool) -> dict[str, dict[str, Any]]:
         for key in keys:
             if key not in _keys(section):
                 raise StartRefused(f"{path}: {section}.{key} is no setting; {_SEE}.")
+    places = parsed.get("state", {})
+    for key, place in places.items():
+        if isinstance(place, str) and place:
+            places[key] = str(path.absolute().parent / Path(place).expanduser())
     return parsed
 
 

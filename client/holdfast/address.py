@@ -2,8 +2,7 @@
 
 Rules
 - An explicit argument wins over the environment, the environment over the default.
-- The default is the unix socket in the state directory: `$HOLDFAST_RUNTIME_DIR/holdfast.sock`, else
-  `$HOLDFAST_STATE_DIR/run/holdfast.sock`, else `$XDG_STATE_HOME/holdfast/run/holdfast.sock`.
+- The default is the unix socket of this user's own daemon (`places.py`).
 - A token from the environment goes to TCP addresses only: the unix socket knows its peer.
 - The token is in no `repr`, no message and no URL.
 """
@@ -18,8 +17,9 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from holdfast.errors import BadRequest
+from holdfast.places import local_socket
 
-__all__ = ["Address", "local_socket", "resolve"]
+__all__ = ["Address", "resolve"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,18 +53,6 @@ class Address:
     def headers(self) -> dict[str, str]:
         """The headers that every request carries."""
         return {"Authorization": f"Bearer {self.token}"} if self.token else {}
-
-
-def local_socket(environ: Mapping[str, str] = os.environ) -> Path:
-    """Return the path of this user's own daemon socket, whether or not it is there."""
-    if runtime := environ.get("HOLDFAST_RUNTIME_DIR"):
-        return Path(runtime) / "holdfast.sock"
-    if state := environ.get("HOLDFAST_STATE_DIR"):
-        return Path(state) / "run" / "holdfast.sock"
-    home = (
-        environ.get("XDG_STATE_HOME") or Path(environ.get("HOME") or Path.home()) / ".local/state"
-    )
-    return Path(home) / "holdfast" / "run" / "holdfast.sock"
 
 
 def resolve(

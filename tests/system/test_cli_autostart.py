@@ -135,6 +135,13 @@ def test_a_daemon_that_cannot_start_says_why(hold: Hold) -> None:
     assert hold("ls").returncode == 0
 
 
+def test_a_relative_state_directory_is_the_same_for_the_daemon(hold: Hold) -> None:
+    folder = Path(hold.environment["HOLDFAST_STATE_DIR"])
+    relative = Hold({**hold.environment, "HOLDFAST_STATE_DIR": folder.name}, cwd=folder.parent)
+    assert relative.json("node")["state_dir"] == str(folder)
+    assert hold.json("node") == relative.json("node")
+
+
 def test_shutdown_keeps_sessions_for_the_next_command(hold: Hold) -> None:
     session = hold.start("--", "sh", "-c", "echo ready; cat")
     hold.out("wait", session, "--for", "log:ready")

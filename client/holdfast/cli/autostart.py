@@ -31,11 +31,12 @@ from typing import TYPE_CHECKING, NoReturn
 
 from holdfast.cli.failure import Failure
 from holdfast.errors import NotReachable
+from holdfast.places import absolute, state_dir
 
 if TYPE_CHECKING:
     from holdfast.address import Address
 
-__all__ = ["daemon_command", "daemon_environment", "scope", "start_daemon", "state_dir"]
+__all__ = ["daemon_command", "daemon_environment", "scope", "start_daemon"]
 
 READY_S = 30.0
 OTHER_S = 5.0
@@ -47,29 +48,24 @@ INSTALL_LINE = "pip install 'holdfast[server]'"
 KEPT = ("HOME", "USER", "LOGNAME", "PATH", "LANG")
 SECTIONS = ("NODE", "LISTEN", "STATE", "OUTPUT", "LIMITS", "EXEC")
 SHORT_SETTINGS = ("HOLDFAST_CONFIG", "HOLDFAST_RUNTIME_DIR")
+PATHS = (*SHORT_SETTINGS, "HOLDFAST_STATE_DIR", "XDG_STATE_HOME", "XDG_CONFIG_HOME")
 
 
 def daemon_environment(environ: Mapping[str, str]) -> dict[str, str]:
     """What of the caller's environment the daemon and its keeper start with.
 
     HOME, USER, LOGNAME, PATH, LANG, XDG_* and the server's settings; what a client reads
-    (HOLDFAST_TOKEN, _URL, _CONTEXT, _SESSION_ID, and _NODE of a session) stays behind.
+    (HOLDFAST_TOKEN, _URL, _CONTEXT, _SESSION_ID, and _NODE of a session) stays behind. Places are
+    made absolute, since the daemon runs in `/`.
     """
-    return {name: value for name, value in environ.items() if _is_kept(name)}
+    kept = {name: value for name, value in environ.items() if _is_kept(name)}
+    return kept | {name: str(absolute(kept[name])) for name in PATHS if kept.get(name)}
 
 
 def _is_kept(name: str) -> bool:
     if name in KEPT or name in SHORT_SETTINGS or name.startswith("XDG_"):
         return True
     return any(name.startswith(f"HOLDFAST_{section}_") for section in SECTIONS)
-
-
-def state_dir(environ: Mapping[str, str] = os.environ) -> Path:
-    """The state directory of the caller's own daemon."""
-    if state := environ.get("HOLDFAST_STATE_DIR"):
-        return Path(state)
-    home = environ.get("HOME") or str(Path.home())
-    return Path(environ.get("XDG_STATE_HOME") or f"{home}/.local/state") / "holdfast"
 
 
 def daemon_command() -> list[str]:
@@ -163,11 +159,12 @@ def scope(environ: Mapping[str, str]) -> list[str]:
 
 def _spawn(argv: list[str], log: Path) -> tuple[int, int | None]:
     """Start a detached process; its pid and pidfd, None when it has ended already."""
+    environment = daemon_environment(os.environ)  # relative places count from here, not from `/`
     said, says = os.pipe()
     try:
         child = os.fork()
         if child == 0:
-            _become_daemon(argv, log, says)
+            _become_daemon(argv, environment, log, says)
         os.waitpid(child, 0)
         pid = int(os.read(said, 32) or 0)
         try:
@@ -179,7 +176,9 @@ def _spawn(argv: list[str], log: Path) -> tuple[int, int | None]:
         os.close(says)
 
 
-def _become_daemon(argv: list[str], log: Path, says: int) -> NoReturn:
+def _become_daemon(
+    argv: list[str], environment: dict[str, str], log: Path, says: int
+) -> NoReturn:
     """In the child: leave a grandchild that has nothing of the caller's, and say its pid."""
     try:
         os.setsid()
@@ -196,7 +195,7 @@ def _become_daemon(argv: list[str], log: Path, says: int) -> NoReturn:
         os.dup2(os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600), 2)
         os.dup2(2, 1)
         os.closerange(3, os.sysconf("SC_OPEN_MAX"))
-        os.execve(argv[0], argv, daemon_environment(os.environ))  # noqa: S606
+        os.execve(argv[0], argv, environment)  # noqa: S606
     finally:
         os._exit(127)  # only when something above failed: no code of the caller may run on here
 

@@ -20,7 +20,7 @@ from holdfast.cli.failure import Failure
     ],
 )  # fmt: skip
 def test_a_variable_of_the_server_is_kept(name: str) -> None:
-    assert autostart.daemon_environment({name: "value"}) == {name: "value"}
+    assert autostart.daemon_environment({name: "/value"}) == {name: "/value"}
 
 
 @pytest.mark.parametrize(
@@ -36,16 +36,17 @@ def test_a_variable_of_the_caller_stays_behind(name: str) -> None:
     assert autostart.daemon_environment({name: "value"}) == {}
 
 
-@pytest.mark.parametrize(
-    ("environ", "folder"),
-    [
-        ({"HOLDFAST_STATE_DIR": "/s", "XDG_STATE_HOME": "/x", "HOME": "/h"}, "/s"),
-        ({"XDG_STATE_HOME": "/x", "HOME": "/h"}, "/x/holdfast"),
-        ({"HOME": "/h"}, "/h/.local/state/holdfast"),
-    ],
-)
-def test_the_state_directory_follows_the_settings(environ: dict[str, str], folder: str) -> None:
-    assert autostart.state_dir(environ) == Path(folder)
+def test_places_reach_the_daemon_whole_though_it_runs_elsewhere(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", "/h")
+    given = {"HOLDFAST_STATE_DIR": "rel", "HOLDFAST_RUNTIME_DIR": "~/r", "HOLDFAST_CONFIG": "/c"}
+    assert autostart.daemon_environment(given) == {
+        "HOLDFAST_STATE_DIR": str(tmp_path / "rel"),
+        "HOLDFAST_RUNTIME_DIR": "/h/r",
+        "HOLDFAST_CONFIG": "/c",
+    }
 
 
 def test_a_missing_server_is_named_with_the_line_to_install_it(

@@ -4,22 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.address import local_socket, resolve
+from holdfast.address import resolve
 from holdfast.errors import BadRequest
-
-
-@pytest.mark.parametrize(
-    ("environ", "path"),
-    [
-        ({"HOME": "/h"}, "/h/.local/state/holdfast/run/holdfast.sock"),
-        ({"HOME": "/h", "XDG_STATE_HOME": "/x"}, "/x/holdfast/run/holdfast.sock"),
-        ({"XDG_STATE_HOME": "/x", "HOLDFAST_STATE_DIR": "/s"}, "/s/run/holdfast.sock"),
-        ({"HOLDFAST_STATE_DIR": "/s", "HOLDFAST_RUNTIME_DIR": "/r"}, "/r/holdfast.sock"),
-    ],
-)
-def test_the_local_socket_lies_in_the_state_directory(environ: dict[str, str], path: str) -> None:
-    assert local_socket(environ) == Path(path)
-    assert resolve(environ=environ).socket == Path(path)
 
 
 def test_an_argument_wins_over_the_environment() -> None:

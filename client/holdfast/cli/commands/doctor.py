@@ -13,12 +13,13 @@ from typing import Any
 import click
 
 from holdfast.cli.arguments import json_option, print_json
-from holdfast.cli.autostart import daemon_command, state_dir
+from holdfast.cli.autostart import daemon_command
 from holdfast.cli.exits import Exit
 from holdfast.cli.failure import Failure
 from holdfast.cli.invocation import Invocation
 from holdfast.cli.table import escaped
 from holdfast.errors import HoldfastError
+from holdfast.places import state_dir
 
 __all__ = ["Finding", "doctor_command", "findings_of_node"]
 
