@@ -64,6 +64,7 @@ def configure(path: Path | None) -> None:
     root.setLevel(logging.INFO)
     # It logs every WebSocket with its query, and its own life, which the daemon tells itself.
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
+    logging.getLogger("uvicorn.error").addFilter(_is_news)
 
 
 class _PrivateFile(RotatingFileHandler):
@@ -72,6 +73,15 @@ class _PrivateFile(RotatingFileHandler):
     def _open(self) -> TextIOWrapper:
         descriptor = os.open(self.baseFilename, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         return TextIOWrapper(os.fdopen(descriptor, "ab"), encoding=self.encoding)
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """Return whether a line of uvicorn's says something.
+
+    websockets_sansio_impl.py does not count an HTTP answer before the upgrade as the end of the
+    handshake, and calls each refusal a failure of the application.
+    """
+    return record.msg != "ASGI callable returned without completing handshake."
 
 
 def _output(path: Path | None) -> logging.Handler:

@@ -197,6 +197,7 @@ def test_an_attachment_to_nothing_is_refused_before_the_upgrade(shared: Daemon) 
                 subprotocols=["holdfast.v1"],
             )
         assert refused.value.response.status_code == status
+    assert b"completing handshake" not in (shared.state_dir / "daemon.log").read_bytes()
 
 
 def descriptors(pid: int) -> list[str]:

@@ -89,3 +89,10 @@ def test_it_is_private_and_two_files_at_most(log: Path, monkeypatch: pytest.Monk
 def test_websockets_are_not_logged_with_their_query(log: Path) -> None:
     logging.getLogger("uvicorn.error").info('"WebSocket /attach?client=x" [accepted]')
     assert log.read_text() == ""
+
+
+def test_a_refused_websocket_is_no_error_of_ours(log: Path) -> None:
+    uvicorn = logging.getLogger("uvicorn.error")
+    uvicorn.error("ASGI callable returned without completing handshake.")
+    uvicorn.error("something else")
+    assert [line["event"] for line in lines(log)] == ["something else"]
