@@ -4,7 +4,8 @@ Rules
 - The protocol decides, this performs. One task reads and one writes per connection; both end before
   the next connection begins.
 - A connection that was lost is replaced at once, then with growing delays, until `patience_s` is
-  over without a connection that lived for `PROVEN_S` or brought output.
+  over without a connection that lived for `PROVEN_S` or brought output. Where a daemon takes each
+  connection and breaks it again, `BROKEN_TRIES` in a row are enough.
 - What the sink does not take is not read from the socket: the server notices it, not the memory.
 - Exceptions of the WebSocket library do not leave this module.
 """
@@ -26,6 +27,7 @@ from holdfast.errors import (
     Conflict,
     Detached,
     HoldfastError,
+    NotReachable,
     ProtocolBroken,
     error_from,
 )
@@ -37,14 +39,16 @@ from holdfast.wire import SUBPROTOCOL, ErrorAnswer
 if TYPE_CHECKING:
     from websockets.asyncio.client import ClientConnection
 
-__all__ = ["Attachment", "Sink"]
+__all__ = ["Attachment", "Retrying", "Sink"]
 
 Sink = Callable[[Frame], Awaitable[None]]
+Retrying = Callable[[BaseException, int], None]
 
 OPEN_S = 10.0
 CLOSE_S = 2.0
 PING_S = 20.0
 PROVEN_S = 5.0
+BROKEN_TRIES = 12  # about 8 s, with the delays between them
 MESSAGE_BYTES = 16 * 1024 * 1024  # above any frame; a message of the server is never cut
 QUEUED_FRAMES = 4
 
@@ -54,10 +58,19 @@ FATAL = {1002, 1003, 1007, 1009, 1010, 4413}
 
 
 class Attachment:
-    """Connects, reconnects and carries messages until the session ends or `close` is called."""
+    """Connects, reconnects and carries messages until the session ends.
+
+    `retrying` is told why a connection was lost before each further try, and how many tries in a
+    row have failed so far.
+    """
 
     def __init__(
-        self, transport: Transport, session_id: str, protocol: AttachProtocol, sink: Sink
+        self,
+        transport: Transport,
+        session_id: str,
+        protocol: AttachProtocol,
+        sink: Sink,
+        retrying: Retrying | None = None,
     ) -> None:
         self.protocol = protocol
         self._transport = transport
@@ -65,6 +78,8 @@ class Attachment:
         self._sink = sink
         self._sendable = asyncio.Event()
         self._backoff = Backoff(transport.patience_s)
+        self._retrying = retrying
+        self._tries = self._broken = 0
         self._ws: ClientConnection | None = None
 
     async def run(self) -> None:
@@ -78,10 +93,21 @@ class Attachment:
             cause = await self._connection()
             if self.protocol.finished:
                 return
+            if self._broken >= BROKEN_TRIES:
+                shown = self._transport.address.shown
+                raise NotReachable(f"the daemon at {shown} breaks every attachment: {cause}")
             delay = self._backoff.delay() if self._transport.reached else None
             if delay is None:
                 raise self._transport.unreachable(cause) from cause
+            self._tries += 1
+            if self._retrying is not None:
+                self._retrying(cause, self._tries)
             await asyncio.sleep(delay)
+
+    def _proven(self) -> None:
+        """The last connection did what it is for: what failed before counts no more."""
+        self._backoff.reset()
+        self._tries = self._broken = 0
 
     def wake(self) -> None:
         """Say that the protocol may have something to send."""
@@ -110,8 +136,9 @@ class Attachment:
             await self._carry(self._ws)
         except ConnectionClosed as closed:
             _raise_if_fatal(closed.rcvd.code if closed.rcvd else 0, str(closed))
+            self._broken += 1
             if time.monotonic() - opened_at > PROVEN_S:
-                self._backoff.reset()
+                self._proven()
             return closed
         finally:
             self.protocol.lost()
@@ -127,7 +154,7 @@ class Attachment:
                 if frame is None:
                     continue
                 if isinstance(frame, Output | Missed):
-                    self._backoff.reset()
+                    self._proven()
                 await self._sink(frame)
         finally:
             sending.cancel()

@@ -4,7 +4,8 @@ Rules
 - What ends the command here (a key, a signal, a broken pipe) never ends the session, except where
   the session is the caller's own foreground command (`run`, `exec`): a second ctrl-c within two
   seconds, or a reader of its output that went away, stops it.
-- The daemon may be killed and come back meanwhile: nothing is lost, repeated or noticed here.
+- The daemon may be killed and come back meanwhile: nothing is lost, repeated or noticed here. One
+  that does not come back is told of after `TOLD_TRIES` tries, about two seconds.
 - Every byte typed before a detach is confirmed before this command leaves (for `LEAVE_S` seconds).
 """
 
@@ -14,7 +15,7 @@ import asyncio
 import os
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -48,6 +49,7 @@ UNCONFIRMED_BYTES = 1024 * 1024  # of typed input; beyond that stdin is not read
 SECOND_INTERRUPT_S = 2.0
 LEAVE_S = 2.0
 REDRAW_S = 0.5
+TOLD_TRIES = 8
 INTERRUPTED = 130
 
 
@@ -91,7 +93,9 @@ class _Foreground:
             takeover=how.takeover,
             on_slow="block" if how.lossless else "gap",
         )
-        self._attachment = Attachment(self._transport, how.session_id, self._protocol, self._take)
+        self._attachment = Attachment(
+            self._transport, how.session_id, self._protocol, self._take, self._retrying
+        )
         self._raw = how.tty and is_terminal(0)
         self._screen = Screen(
             is_terminal=how.tty and is_terminal(1), cut_first_line=how.tail_bytes is not None
@@ -203,10 +207,15 @@ class _Foreground:
         await self._screen.live()
         if self._needs_redraw and self._raw and self._protocol.role == "writer":
             self._needs_redraw = False
-            self._spawn_redraw()
+            self._meanwhile(self._redraw())
 
-    def _spawn_redraw(self) -> None:
-        task = asyncio.create_task(self._redraw())
+    def _retrying(self, cause: BaseException, tries: int) -> None:
+        if tries == TOLD_TRIES:
+            self._meanwhile(self._talk(f"the daemon does not answer ({cause}); trying again"))
+
+    def _meanwhile(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do it beside the rest; whoever leaves ends it."""
+        task = asyncio.create_task(work)
         self._background.add(task)
         task.add_done_callback(self._background.discard)
 
@@ -239,7 +248,7 @@ class _Foreground:
             if part is Request.DETACH:
                 self._go(Exit.STILL_RUNNING if self.how.owns else Exit.OK)
             elif part is Request.HELP:
-                self._help()
+                self._meanwhile(self._talk("; ".join(HELP)))
             elif self._protocol.role != "observer":
                 self._protocol.write(bytes(part))
         self._attachment.wake()
@@ -254,11 +263,6 @@ class _Foreground:
 
     def _has_room(self) -> bool:
         return len(self._protocol.journal) < UNCONFIRMED_BYTES
-
-    def _help(self) -> None:
-        task = asyncio.create_task(self._talk("; ".join(HELP)))
-        self._background.add(task)
-        task.add_done_callback(self._background.discard)
 
     def _interrupt(self) -> None:
         """Ctrl-c without a raw terminal."""
