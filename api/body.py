@@ -1,8 +1,10 @@
 """Reading what a client sends: bounded in size and in time.
 
 Rules
-- No more than `limits.body_bytes` of a body are ever held (413), and none is waited for longer
-  than `BODY_DEADLINE_S` in all, so a client that trickles holds a connection no longer than that.
+- No more than `limits.body_bytes` of a body are ever held (413); where it carries a command,
+  `limits.argv_env_bytes` more, so that this limit can be reached, and is the one that is named.
+- None is waited for longer than `BODY_DEADLINE_S` in all, so a client that trickles holds a
+  connection no longer than that.
 - An empty body is the request with every field at its default.
 """
 
@@ -26,9 +28,13 @@ T = TypeVar("T", bound=msgspec.Struct)
 _decoders: dict[type, msgspec.json.Decoder[object]] = {}
 
 
-async def read_body(request: Request) -> bytes:
-    """Return the whole body. Raises TooLarge, BadRequest, and ClientDisconnect of Starlette."""
-    limit: int = request.app.state.settings.limits.body_bytes
+async def read_body(request: Request, *, command: bool = False) -> bytes:
+    """Return the whole body, which may carry a `command`.
+
+    Raises TooLarge, BadRequest, and ClientDisconnect of Starlette.
+    """
+    limits = request.app.state.settings.limits
+    limit: int = limits.body_bytes + (limits.argv_env_bytes if command else 0)
     declared = request.headers.get("content-length", "0")
     if declared.isdecimal() and int(declared) > limit:
         raise _too_large(limit)
@@ -44,13 +50,13 @@ async def read_body(request: Request) -> bytes:
     return bytes(body)
 
 
-async def decode(request: Request, kind: type[T]) -> T:
-    """Return the body as a `kind`.
+async def decode(request: Request, kind: type[T], *, command: bool = False) -> T:
+    """Return the body as a `kind`, which may carry a `command`.
 
     Raises what `read_body` raises, msgspec.ValidationError for JSON of another shape, and
     msgspec.DecodeError for what is not JSON.
     """
-    return decode_bytes(await read_body(request), kind)
+    return decode_bytes(await read_body(request, command=command), kind)
 
 
 def decode_bytes(body: bytes, kind: type[T]) -> T:

@@ -46,7 +46,7 @@ async def post_exec(request: Request) -> Response:
     check_machine(request.path_params["id"])
     if not shared.settings.exec.enabled:
         raise PermissionDenied("Exec is switched off on this node (exec.enabled).")
-    asked = await decode(request, wire.ExecRequest)
+    asked = await decode(request, wire.ExecRequest, command=True)
     session = await _start(shared, asked, caller(request))
     collector = _collecting.get(session)
     if collector is None:

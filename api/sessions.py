@@ -23,7 +23,7 @@ __all__ = ["create", "get", "list_", "patch", "remove"]
 async def create(request: Request) -> Response:
     """Start a session, or answer with the one that has the ID or the name already."""
     shared = services(request)
-    body = await read_body(request)
+    body = await read_body(request, command=True)
     asked = decode_bytes(body, wire.SessionRequest)
     capacity = shared.settings.output.capacity_bytes
     if capacity != asked.output.capacity:

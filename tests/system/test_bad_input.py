@@ -53,7 +53,8 @@ TABLE: list[tuple[str, Any, int, str]] = [
     (START, b"{", 400, "BAD_REQUEST"),
     (START, b"\xff\xfe", 400, "BAD_REQUEST"),
     (START, b"[]", 422, "VALIDATION_FAILED"),
-    (START, b"x" * 65537, 413, "TOO_LARGE"),
+    (START, b"x" * (65536 + 1024 * 1024 + 1), 413, "TOO_LARGE"),
+    ("POST /v1/tokens", b"x" * 65537, 413, "TOO_LARGE"),
     (START, {"command": TRUE, "unknown": 1}, 422, "VALIDATION_FAILED"),
     (START, {"command": TRUE, "restart": {"policy": "always"}}, 422, "VALIDATION_FAILED"),
     (START, {"command": {"a": 1}}, 422, "VALIDATION_FAILED"),
@@ -159,6 +160,13 @@ def test_exec_answers_200_for_a_program_that_cannot_run(client: httpx.Client) ->
         assert response.status_code == 200
         assert response.json()["exit_code"] == code
         assert response.json()["stderr"]
+
+
+def test_too_long_a_command_is_refused_for_its_own_limit(client: httpx.Client) -> None:
+    for path in ("/v1/sessions", "/v1/machines/local/exec"):
+        answer = client.post(path, json={"command": ["true", "x" * 1024 * 1024]})
+        assert answer.status_code == 413
+        assert answer.json()["error"]["details"]["limit"] == "argv_env_bytes"
 
 
 def test_an_idempotency_key_that_contradicts_the_body_is_refused(client: httpx.Client) -> None:
