@@ -14,7 +14,7 @@ import asyncio
 from collections import deque
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from itertools import islice
+from itertools import takewhile
 from typing import Any
 
 from supervisor.broadcast import Broadcast
@@ -94,10 +94,15 @@ class EventFeed:
             message = f"events up to {self.oldest - 1} are no longer kept: list again"
             raise Gone(message, oldest=self.oldest)
         if self._recent and after >= self._recent[0].id - 1:
-            newer = (event for event in self._recent if event.id > after)
-            return list(islice(newer, limit))
+            return self._newer(after)[:limit]
         stored = await self._store.events(after, limit)
         return [event for event in stored if event.id <= self.last]
+
+    def _newer(self, after: int) -> list[Event]:
+        """Return the recent events after a number; from the end, where most readers are."""
+        newer = list(takewhile(lambda event: event.id > after, reversed(self._recent)))
+        newer.reverse()
+        return newer
 
     def trimmed(self, oldest: int) -> None:
         """Note that the store has deleted events below `oldest`."""

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
+from collections.abc import Iterator
 
 import pytest
 
@@ -8,6 +10,7 @@ from store import MemoryStore
 from supervisor.errors import Gone, StoreFailed
 from supervisor.feed import RECENT_EVENTS, EventFeed
 from supervisor.ports import Change, Trim
+from supervisor.records import Event
 from tests.fake_session import VirtualClock
 
 
@@ -120,6 +123,33 @@ async def test_older_pages_come_from_the_store_and_newer_ones_from_memory() -> N
         RECENT_EVENTS + 9,
         RECENT_EVENTS + 10,
     ]
+
+
+async def test_who_follows_closely_does_not_walk_over_what_it_has_seen() -> None:
+    store = MemoryStore()
+    await store.open()
+    feed = feed_on(store)
+    for _ in range(100):
+        await add(feed, "a")
+    looked_at: list[int] = []
+
+    class Watched(deque[Event]):
+        def __iter__(self) -> Iterator[Event]:
+            for event in super().__iter__():
+                looked_at.append(event.id)
+                yield event
+
+        def __reversed__(self) -> Iterator[Event]:
+            for event in super().__reversed__():
+                looked_at.append(event.id)
+                yield event
+
+    feed._recent = Watched(feed._recent)
+    assert [event.id for event in await feed.page(97, 2)] == [98, 99]
+    assert looked_at == [100, 99, 98, 97]
+    looked_at.clear()
+    assert await feed.page(100, 5) == []
+    assert looked_at == [100]
 
 
 async def test_a_number_that_was_trimmed_away_is_gone() -> None:
