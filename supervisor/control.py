@@ -21,6 +21,7 @@ from supervisor.lifecycle import Conclude, Happening, LifeEvent, decide
 from supervisor.records import (
     Cause,
     Delivered,
+    Event,
     Receipt,
     ReceiptState,
     SessionRecord,
@@ -151,9 +152,11 @@ class Controls:
             await session.drop_kept()
             before = before.but(kept=False)
         record, effects = decide(before, Happening(event, _cause(before, receipt)))
+        told: tuple[Event, ...] = (self._event(receipt),)
         if record.generation != before.generation:
             record = session.here(record)
-        await session.commit(record, receipt, self._event(receipt))
+            told += session.begun_again(record)
+        await session.commit(record, receipt, *told)
         self._open[receipt.command_id] = receipt
         await session.perform(effects)
         if session.record.state.ended and Conclude() not in effects:
@@ -222,7 +225,7 @@ class Controls:
             await self.session.commit_surely(self.session.record, settled)
             self.tell((settled,))
 
-    def _event(self, receipt: Receipt) -> Any:
+    def _event(self, receipt: Receipt) -> Event:
         told = {
             "verb": receipt.verb,
             "command_id": receipt.command_id,

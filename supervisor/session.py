@@ -223,6 +223,12 @@ class Session(SessionStreams):
         keeper = self._node.need_keeper()
         return record.but(keeper_id=keeper.keeper_id, boot_id=self._node.boot_id)
 
+    def begun_again(self, record: SessionRecord) -> tuple[Event, ...]:
+        """Return what is told of a further generation, with the record in which it begins."""
+        event, offset = self._node.feed.event, record.generation_offset
+        again = event("session.restarted", record, {"offset": offset})
+        return again, event("session.starting", record)
+
     async def _spawn(self) -> None:
         """Ask the keeper for the child of this generation; the answer comes as a fact.
 
@@ -342,7 +348,7 @@ class Session(SessionStreams):
             await self._node.wait_for_keeper()
             following = self.here(next_generation(ended))
             self.former = ended
-            told.append(event("session.restarted", following, {"offset": ended.output_next}))
+            told += self.begun_again(following)
         settled = self.controls.ended(ended)
         await self.commit_surely(following, *told, *settled)
         self.controls.tell(settled)

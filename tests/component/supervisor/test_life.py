@@ -194,7 +194,8 @@ async def test_a_restart_gives_the_next_generation_and_goes_on_at_its_offset(rig
     await printed(session, "x\nx\n")
     assert session.record.generation_offset == 2
     assert (session.record.generation, session.record.restarts) == (2, 1)
-    assert (await rig.kinds(session)).count("restarted") == 1
+    kinds = await rig.kinds(session)
+    assert kinds[kinds.index("exited") :] == ["exited", "restarted", "starting", "started"]
 
 
 async def test_a_finished_session_starts_again(rig: Rig) -> None:
@@ -205,6 +206,11 @@ async def test_a_finished_session_starts_again(rig: Rig) -> None:
     assert output(session) == "once\nonce\n"
     assert session.record.outcome is not None
     assert session.record.outcome.exit_code == 0
+    told = [event for event in await rig.events(session) if event.generation == 2]
+    assert [event.type.removeprefix("session.") for event in told] == [
+        "restarted", "starting", "started", "exited",
+    ]  # fmt: skip
+    assert told[0].data == {"offset": 5}
 
 
 async def test_a_run_timeout_ends_the_session_and_is_its_outcome(rig: Rig) -> None:
