@@ -176,9 +176,7 @@ def _spawn(argv: list[str], log: Path) -> tuple[int, int | None]:
         os.close(says)
 
 
-def _become_daemon(
-    argv: list[str], environment: dict[str, str], log: Path, says: int
-) -> NoReturn:
+def _become_daemon(argv: list[str], environment: dict[str, str], log: Path, says: int) -> NoReturn:
     """In the child: leave a grandchild that has nothing of the caller's, and say its pid."""
     try:
         os.setsid()
