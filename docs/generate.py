@@ -1,7 +1,6 @@
 """Writes the lifecycle's diagram and table into docs/design.md, from the table in the code.
 
-    python docs/generate.py            write
-    python docs/generate.py --check    exit 1 if what is there is out of date
+`python docs/generate.py` writes; with `--check` it exits with 1 if what is there is out of date.
 """
 
 from __future__ import annotations
