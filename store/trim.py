@@ -49,7 +49,8 @@ class TrimStep:
 def trim_steps(trim: Trim) -> tuple[TrimStep, ...]:
     """Return the statements that bring a database within the bounds.
 
-    Event IDs have no holes, so that the newest N are those above `max - N`.
+    Event IDs have no holes but for events that could not be stored (`supervisor.feed`): those
+    above `max - N` are the newest N, or a few less.
     """
     return (
         TrimStep(EVENTS, (max(trim.events, 1),)),

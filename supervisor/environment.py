@@ -44,9 +44,9 @@ def child_environment(record: SessionRecord, user: pwd.struct_passwd) -> dict[st
 
 
 def env_hash(environment: Mapping[str, str]) -> str:
-    """Return a short hash that tells whether two environments are equal, and nothing more.
+    """Return a short hash that tells whether two environments are equal.
 
-    Salted with the names alone, so it is no oracle for short values across sessions.
+    It is over all variables together: a value can be guessed by it only by who knows all others.
     """
     text = "\0".join(f"{key}={environment[key]}" for key in sorted(environment))
     return hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()[:16]

@@ -22,7 +22,7 @@ _MISSING = (errno_names.ENOENT, errno_names.ENOTDIR)
 
 
 def outcome_of(record: SessionRecord) -> Outcome:
-    """Return the outcome of the record's generation (contract, "Outcome").
+    """Return the outcome of the record's generation.
 
     Reads `spawn_error`, `status`, `lost_reason`, `cause` and `delivered`. A status that is not
     known is `lost`, whatever else happened.

@@ -146,10 +146,10 @@ class OutcomeKind(StrEnum):
 
 
 class Outcome(Record, frozen=True):
-    """How a generation ended. `detail` holds the fields of that kind (contract, "Outcome").
+    """How a generation ended. `detail` holds the fields of that kind (`outcome.py` fills them).
 
-    `exit_code` is the kernel's status, 128+n for signal n; None only for `lost`, and 127 or 126
-    for a program that could not be executed.
+    `exit_code` is the kernel's status, 128+n for signal n; None only for `lost`; 127 or 126 for a
+    program that could not be executed, 125 for what failed before that.
     """
 
     kind: OutcomeKind

@@ -160,7 +160,7 @@ class Supervisor(Actor):
 
     @property
     def containment(self) -> str:
-        """What holds a new session's tree together: `cgroup` or `shim`."""
+        """What holds a new session's tree together: `cgroup`, `shim`, `children`, or `unknown`."""
         return self._node.keeper.containment if self._node.keeper else "unknown"
 
     # Life of the daemon.

@@ -162,7 +162,7 @@ class SpawnFailed(BadRequest):
 
     @property
     def stage(self) -> str | None:
-        """The step that failed, such as `exec` or `chdir`."""
+        """The step that failed, such as `exec` or `cwd`."""
         return self.details.get("stage")
 
     @property

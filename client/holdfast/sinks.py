@@ -154,7 +154,7 @@ class Iteration:
 
 
 class Collector:
-    """Keeps all output in memory; a gap is an error. `stdout()` and `stderr()` give it back."""
+    """Keeps all output in memory; a gap is an error. `collected` gives it back."""
 
     kept: int | None = None
 
