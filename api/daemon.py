@@ -39,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _refuse(_SUPERVISORD)
 
     from api.compose import run  # noqa: PLC0415  (see the module's docstring)
-    from supervisor.errors import StartRefused  # noqa: PLC0415
+    from supervisor.errors import StartRefused  # noqa: PLC0415  (as above)
 
     try:
         run(flags)

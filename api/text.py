@@ -41,7 +41,7 @@ def incomplete_bytes(data: bytes | bytearray) -> int:
 
 def _continues(byte: int) -> bool:
     """Whether a byte is 10xxxxxx: inside a character, not its beginning (RFC 3629)."""
-    return byte >> 6 == 0b10  # noqa: PLR2004
+    return byte >> 6 == 0b10  # noqa: PLR2004  (the two bits)
 
 
 def whole_characters_end(spans: Sequence[Span]) -> int:

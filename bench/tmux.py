@@ -71,7 +71,7 @@ class Control:
     def run(self, program: str) -> float:
         """Run a program in a new window; return the microseconds until its end was told."""
         assert self._client.stdin  # noqa: S101  (for the type checker)
-        assert self._client.stdout  # noqa: S101
+        assert self._client.stdout  # noqa: S101  (the same)
         started = time.perf_counter()
         self._client.stdin.write(f"new-window -d {program}\n".encode())
         self._client.stdin.flush()
@@ -103,7 +103,7 @@ def attached(command_line: str) -> int | None:
     pid, master = pty.fork()
     if pid == 0:
         argv = ["tmux", "-L", SOCKET, "attach", "-t", "echo"]
-        os.execvpe(argv[0], argv, {**os.environ, "TERM": "xterm"})  # noqa: S606
+        os.execvpe(argv[0], argv, {**os.environ, "TERM": "xterm"})  # noqa: S606  (no shell)
     while select.select([master], [], [], 0.5)[0]:
         os.read(master, 65536)
     return master

@@ -253,7 +253,7 @@ async def _insert_many(writer: aiosqlite.Connection, rows: Sequence[Row]) -> Non
 @cache
 def _insert_sql(size: int) -> str:
     places = ", ".join(["(?, ?, ?, ?, ?)"] * size)
-    return f"INSERT INTO changes (kind, id, at_us, state, record) VALUES {places}"  # noqa: S608
+    return f"INSERT INTO changes (kind, id, at_us, state, record) VALUES {places}"  # noqa: S608  # of `?` alone
 
 
 async def _checkpoint(connection: aiosqlite.Connection) -> int:

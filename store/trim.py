@@ -24,18 +24,18 @@ OLD_RECEIPTS = f"""
 DELETE FROM receipts WHERE rowid IN (
     SELECT rowid FROM receipts WHERE at_us < ? AND state <> 'accepted'
     ORDER BY at_us LIMIT {STEP_ROWS}
-)"""  # noqa: S608
+)"""  # noqa: S608  # the same
 
 SPARE_RECEIPTS = f"""
 DELETE FROM receipts WHERE rowid IN (
     SELECT rowid FROM receipts WHERE state <> 'accepted' ORDER BY at_us, rowid
     LIMIT max(0, min({STEP_ROWS}, (SELECT count(*) FROM receipts) - ?))
-)"""  # noqa: S608
+)"""  # noqa: S608  # the same
 
 OLD_TOMBSTONES = f"""
 DELETE FROM tombstones WHERE rowid IN (
     SELECT rowid FROM tombstones WHERE ended_at_us < ? ORDER BY ended_at_us LIMIT {STEP_ROWS}
-)"""  # noqa: S608
+)"""  # noqa: S608  # the same
 
 
 @dataclass(frozen=True, slots=True)

@@ -70,7 +70,7 @@ def _address(text: str) -> str:
     """Decode an address: words of 32 bits, each in the byte order of the machine."""
     words = (text[at : at + _WORD_HEX_DIGITS] for at in range(0, len(text), _WORD_HEX_DIGITS))
     packed = b"".join(int(word, 16).to_bytes(4, "little") for word in words)
-    family = socket.AF_INET if len(packed) == 4 else socket.AF_INET6  # noqa: PLR2004
+    family = socket.AF_INET if len(packed) == 4 else socket.AF_INET6  # noqa: PLR2004  (bytes)
     return socket.inet_ntop(family, packed)
 
 

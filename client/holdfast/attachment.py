@@ -162,7 +162,7 @@ class Attachment:
                 await sending
 
     async def _send(self, ws: ClientConnection) -> None:
-        from websockets.exceptions import ConnectionClosed  # noqa: PLC0415
+        from websockets.exceptions import ConnectionClosed  # noqa: PLC0415  (as above)
 
         with suppress(ConnectionClosed):  # the reading side sees it too, with its code
             while True:
@@ -173,8 +173,8 @@ class Attachment:
 
 
 async def _open(address: Address, path: str, query: dict[str, str]) -> ClientConnection:
-    from websockets.asyncio.client import connect, unix_connect  # noqa: PLC0415
-    from websockets.typing import Subprotocol  # noqa: PLC0415
+    from websockets.asyncio.client import connect, unix_connect  # noqa: PLC0415  (as above)
+    from websockets.typing import Subprotocol  # noqa: PLC0415  (as above)
 
     url = f"{address.websocket_url}{path}?{urlencode(query)}"
     options: dict[str, Any] = {
@@ -192,7 +192,7 @@ async def _open(address: Address, path: str, query: dict[str, str]) -> ClientCon
     if not address.uses_proxy:
         options["proxy"] = None
     if url.startswith("wss:") and address.cacert:
-        import ssl  # noqa: PLC0415
+        import ssl  # noqa: PLC0415  (only wss needs it)
 
         options["ssl"] = ssl.create_default_context(cafile=address.cacert)
     return await connect(url, **options)

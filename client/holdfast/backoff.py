@@ -38,7 +38,7 @@ class Backoff:
         longest: float = min(LONGEST_S, FIRST_S * 2.0**self._tries)
         self._tries = min(self._tries + 1, 16)
         # Jitter keeps a thousand clients of one daemon from coming back in the same instant.
-        return min(left, longest * random.uniform(0.5, 1.0))  # noqa: S311
+        return min(left, longest * random.uniform(0.5, 1.0))  # noqa: S311  (no secret)
 
     def reset(self) -> None:
         """Start over: the last try went well."""

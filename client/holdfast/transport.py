@@ -134,7 +134,7 @@ class Transport:
         return NotReachable(f"no daemon answers at {self.address.shown}: {reason}")
 
     async def _once(self, call: Call) -> Reply:
-        import httpx  # noqa: PLC0415
+        import httpx  # noqa: PLC0415  (as above)
 
         try:
             response = await self._pool().send(self._build(call, read_s=READ_S))
@@ -150,7 +150,7 @@ class Transport:
         return Reply(response.status_code, response.headers, response.content)
 
     def _build(self, call: Call, read_s: float | None) -> httpx.Request:
-        import httpx  # noqa: PLC0415
+        import httpx  # noqa: PLC0415  (as above)
 
         content, headers = call.content, dict(call.headers or {})
         if call.body is not None:
@@ -185,9 +185,9 @@ class _Lost(Exception):
 
 
 def _open(address: Address) -> httpx.AsyncClient:
-    import ssl  # noqa: PLC0415
+    import ssl  # noqa: PLC0415  (httpx needs it anyway)
 
-    import httpx  # noqa: PLC0415
+    import httpx  # noqa: PLC0415  (as above)
 
     # Building a TLS context reads every certificate of the system, 20 ms that only https needs.
     secure = address.base_url.startswith("https:")

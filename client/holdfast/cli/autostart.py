@@ -55,8 +55,8 @@ def daemon_environment(environ: Mapping[str, str]) -> dict[str, str]:
     """What of the caller's environment the daemon and its keeper start with.
 
     HOME, USER, LOGNAME, PATH, LANG, XDG_* and the server's settings; what a client reads
-    (HOLDFAST_TOKEN, _URL, _CONTEXT, _SESSION_ID, and _NODE of a session) stays behind. Places are
-    made absolute, since the daemon runs in `/`.
+    (HOLDFAST_URL, _TOKEN, _TOKEN_FILE, and _SESSION_ID and _NODE of a session) stays behind. Places
+    are made absolute, since the daemon runs in `/`.
     """
     kept = {name: value for name, value in environ.items() if _is_kept(name)}
     return kept | {name: str(absolute(kept[name])) for name in PATHS if kept.get(name)}
@@ -193,7 +193,7 @@ def _become_daemon(argv: list[str], environment: dict[str, str], log: Path, says
         os.dup2(os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600), 2)
         os.dup2(2, 1)
         os.closerange(3, os.sysconf("SC_OPEN_MAX"))
-        os.execve(argv[0], argv, environment)  # noqa: S606
+        os.execve(argv[0], argv, environment)  # noqa: S606  (no shell is the point)
     finally:
         os._exit(127)  # only when something above failed: no code of the caller may run on here
 

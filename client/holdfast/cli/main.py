@@ -59,7 +59,11 @@ class Commands(click.Group):
         """All names, in the order in which people need them."""
         return list(MODULES)
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+    def get_command(
+        self,
+        ctx: click.Context,  # noqa: ARG002  (click's signature)
+        cmd_name: str,
+    ) -> click.Command | None:
         """The command, or None for a name that is none."""
         if cmd_name not in MODULES:
             return None

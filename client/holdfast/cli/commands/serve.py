@@ -24,5 +24,5 @@ def serve_command(tcp: str, state_dir: str | None, config: str | None) -> None:
     given = {"--tcp": tcp, "--state-dir": state_dir, "--config": config}
     for flag, value in given.items():
         if value is not None:
-            argv += [flag, value if flag == "--tcp" else os.path.abspath(value)]  # noqa: PTH100
-    os.execve(argv[0], argv, daemon_environment(os.environ))  # noqa: S606
+            argv += [flag, value if flag == "--tcp" else os.path.abspath(value)]  # noqa: PTH100  (text)
+    os.execve(argv[0], argv, daemon_environment(os.environ))  # noqa: S606  (no shell is implied)
