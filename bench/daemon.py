@@ -103,7 +103,7 @@ def running(containment: str = "auto", heap_bytes: int = 0) -> Iterator[Daemon]:
         asyncio.run(start_keeper(state_dir / "run", containment=containment))
         try:
             daemon = Daemon(state_dir, _launch(state_dir, heap_bytes))
-        except BaseException:
+        except BaseException:  # an interrupt too; it goes on to the caller
             _end_keeper(state_dir)
             raise
         try:

@@ -245,7 +245,7 @@ async def _insert_many(writer: aiosqlite.Connection, rows: Sequence[Row]) -> Non
         for start in range(0, len(rows), GROUP_ROWS):
             await _insert(writer, rows[start : start + GROUP_ROWS])
         await writer.commit()
-    except BaseException:
+    except BaseException:  # a cancellation too; it goes on to the caller
         await writer.rollback()
         raise
 

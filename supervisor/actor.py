@@ -139,7 +139,7 @@ class Actor:
                 raise
             if not answer.done():
                 answer.set_exception(error)
-        except BaseException:
+        except BaseException:  # who asked is told here, `on_crash` by `_run`
             if answer is not None and not answer.done():
                 answer.set_exception(ActorStopped("the actor crashed while it handled this"))
             raise

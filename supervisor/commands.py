@@ -59,7 +59,7 @@ class Receipts:
             self._open[wanted.command_id] = asyncio.get_running_loop().create_future()
             try:
                 known = await self._store.receipt(wanted.command_id)
-            except BaseException as error:
+            except BaseException as error:  # who waits is told, and the caller
                 self.abandon(wanted.command_id, error)
                 raise
             if known is None:

@@ -69,7 +69,7 @@ class Pruning:
             try:
                 await self._delete_logs(batch)
                 await self._node.feed.commit(self._change(records, free=free))
-            except BaseException:
+            except BaseException:  # they are kept; it goes on to the caller
                 for one in batch:
                     self._sessions[one].retired = False
                 raise

@@ -190,7 +190,7 @@ class Supervisor(Actor):
             raise
         try:
             await self._take_over(loaded, keeper)
-        except BaseException:
+        except BaseException:  # nothing stays held; it goes on to the caller
             await self._leave(end=False)
             raise
 
@@ -426,7 +426,7 @@ class Supervisor(Actor):
         try:
             self._check_generation(command, session)
             await session.ask(Control(wanted), timeout_s=None)
-        except BaseException as error:
+        except BaseException as error:  # who waits is told, and the caller
             self._node.receipts.abandon(wanted.command_id, error)
             raise
 

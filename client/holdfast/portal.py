@@ -39,7 +39,7 @@ class Portal:
         self._loop.call_soon_threadsafe(begin)
         try:
             return result.result()
-        except BaseException:
+        except BaseException:  # Ctrl-C, mostly; it goes on to the caller
             if not result.done():
                 self._loop.call_soon_threadsafe(lambda: [task.cancel() for task in tasks])
                 result.exception(LEAVING_S)

@@ -44,7 +44,7 @@ async def run(
     collector = Collector()
     try:
         await _through(session, collector, content)
-    except BaseException:
+    except BaseException:  # whatever it is; it goes on to the caller
         await _stop(calls, session.id)
         raise
     finally:

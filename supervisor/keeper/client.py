@@ -118,7 +118,7 @@ class KeeperClient:
             if isinstance(error, TimeoutError):
                 raise
             raise KeeperGone(str(error)) from error
-        except BaseException:
+        except BaseException:  # a cancellation; it goes on to the caller
             client.close()
             raise
         client.keeper_id, client.pid = told["keeper_id"], told["pid"]

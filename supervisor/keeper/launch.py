@@ -74,7 +74,7 @@ def _launch(run_dir: str, containment: str, executable: str, open_files: int | N
                 setsigmask=(),
                 setsigdef=signal.valid_signals(),
             )
-    except BaseException:
+    except BaseException:  # whatever it is; it goes on to the caller
         os.close(ready)
         raise
     finally:

@@ -307,7 +307,7 @@ def main(arguments: list[str]) -> None:
         keeper = Keeper(run_dir, containment)
         _leave_stdio()
         keeper.run()
-    except BaseException:
+    except BaseException:  # the last words; whoever looks for them reads the file
         with open(os.path.join(run_dir, "keeper.log"), "a", encoding="utf-8") as log:
             traceback.print_exc(file=log)
         raise

@@ -87,7 +87,7 @@ class Spawner:
             if max(streams.kept.values(), default=0) >= self._max_fd:
                 raise SpawnFailed(errno.EMFILE, "fds")
             self._start(session, request, streams)
-        except BaseException:
+        except BaseException:  # nothing stays open; it goes on to `answer`
             streams.close()
             session.close()
             raise

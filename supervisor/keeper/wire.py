@@ -75,7 +75,7 @@ def receive(sock: socket.socket) -> tuple[Message, list[int]]:
         if not isinstance(message, dict):
             msg = "a message is not an object"
             raise ValueError(msg)  # noqa: TRY004 - for the reader it is a malformed message
-    except BaseException:
+    except BaseException:  # nothing stays open; it goes on to the caller
         close_all(fds)
         raise
     return message, fds

@@ -165,7 +165,7 @@ class _UnixConnection(http.client.HTTPConnection):
         try:
             opened.settimeout(CONNECT_S)
             opened.connect(self._path)
-        except BaseException:
+        except BaseException:  # an interrupt too; it goes on to the caller
             opened.close()
             raise
         self.sock = opened
