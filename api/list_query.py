@@ -1,7 +1,8 @@
 """What `GET /v1/sessions?...` selects: filters, order and cursor, as pure functions of records.
 
 Rules
-- The same filter repeated means or, different ones mean and. An unknown one is refused.
+- The same filter repeated means or, different ones mean and. An unknown one is refused, and so is
+  a value of a closed set that is not in it: a typo never looks like "there is none".
 - `sort` names a field, with `-` for descending; ties go by ID, so that the order is total.
 - A cursor holds the last item's place in that order, not a count: sessions that come or go
   meanwhile neither repeat nor hide others.
@@ -20,7 +21,7 @@ from typing import Any, Final, Protocol, TypeVar
 import msgspec
 
 from api.errors import BadRequest
-from supervisor.records import SessionRecord
+from supervisor.records import OutcomeKind, SessionRecord, State
 
 __all__ = ["DEFAULT_LIMIT", "FILTERS", "MAX_LIMIT", "ListQuery", "parse", "parse_time_us", "select"]
 
@@ -86,6 +87,12 @@ FILTERS: Final[Mapping[str, Callable[[SessionRecord, str], bool]]] = {
     "ended_since": _ended_since,
 }
 
+_KNOWN: Final[Mapping[str, Sequence[str]]] = {
+    "state": list(dict.fromkeys(state.shown for state in State)),
+    "outcome": [kind.value for kind in OutcomeKind],
+    "kind": ["start", "run", "exec", "up"],
+}
+
 _SORTS: Final[Mapping[str, Callable[[SessionRecord], int | str]]] = {
     "created_at": lambda record: record.created_at_us,
     "started_at": lambda record: record.started_at_us or 0,
@@ -107,9 +114,7 @@ def parse(pairs: Iterable[tuple[str, str]]) -> ListQuery:
         else:
             known = ", ".join([*FILTERS, *_CONTROL])
             raise BadRequest(f"{key!r} is no filter; there are {known}.", query=key)
-    for key in ("since", "ended_since"):
-        for value in filters.get(key, ()):
-            parse_time_us(value)
+    _check_values(filters)
     sort = control.get("sort", "created_at")
     if sort.removeprefix("-") not in _SORTS:
         raise BadRequest(f"sort is one of {', '.join(_SORTS)}, with - for descending.", query=sort)
@@ -121,6 +126,18 @@ def parse(pairs: Iterable[tuple[str, str]]) -> ListQuery:
         limit=_limit(control.get("limit")),
         after=_read_cursor(cursor, sort) if cursor else None,
     )
+
+
+def _check_values(filters: Mapping[str, Sequence[str]]) -> None:
+    """Refuse what no session can ever have, and what is no time."""
+    for key, known in _KNOWN.items():
+        for value in filters.get(key, ()):
+            if value not in known:
+                listed = ", ".join(known)
+                raise BadRequest(f"{value!r} is no {key}; there are {listed}.", query=key)
+    for key in ("since", "ended_since"):
+        for value in filters.get(key, ()):
+            parse_time_us(value)
 
 
 class _Recorded(Protocol):

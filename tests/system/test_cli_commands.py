@@ -361,6 +361,23 @@ def test_events_are_json_lines(hold: Hold) -> None:
     assert session in hold.out("events")
 
 
+def test_events_of_a_session_are_found_by_its_name_also_once_it_is_gone(hold: Hold) -> None:
+    session = hold.start("--name", "told", "--", "true")
+    hold("wait", session)
+    by_name = hold.out("events", "--session", "told", "--json").splitlines()
+    assert {json.loads(line)["session"] for line in by_name} == {session}
+    hold.out("rm", session)
+    assert "session.removed told" in hold.out("events", "--session", session)
+    done = hold("events", "--session", "nobody")
+    assert (done.returncode, done.stdout) == (66, b"")
+
+
+def test_a_filter_with_a_typo_is_refused(hold: Hold) -> None:
+    done = hold("ls", "--filter", "state=foo")
+    assert (done.returncode, done.stdout) == (64, b"")
+    assert b"running" in done.stderr
+
+
 def test_events_can_be_followed_through_a_sigkill_of_the_daemon(
     mortal: Hold, daemon: Daemon
 ) -> None:

@@ -108,6 +108,10 @@ def test_a_session_that_goes_between_two_pages_hides_no_other() -> None:
     "pair",
     [
         ("colour", "red"),
+        ("state", "runing"),
+        ("state", "draining"),
+        ("outcome", "success"),
+        ("kind", "service"),
         ("sort", "spec"),
         ("sort", "__class__"),
         ("limit", "0"),
@@ -125,3 +129,9 @@ def test_a_session_that_goes_between_two_pages_hides_no_other() -> None:
 def test_a_bad_query_is_refused(pair: tuple[str, str]) -> None:
     with pytest.raises(BadRequest):
         parse([pair])
+
+
+def test_a_typo_is_answered_with_the_values_there_are() -> None:
+    with pytest.raises(BadRequest, match="starting, running, stopping, exited, lost") as caught:
+        parse([("state", "foo")])
+    assert caught.value.details == {"query": "state"}

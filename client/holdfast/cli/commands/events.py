@@ -15,6 +15,7 @@ from holdfast.cli.arguments import json_option, label_option
 from holdfast.cli.connection import lines_of
 from holdfast.cli.failure import Failure
 from holdfast.cli.invocation import Invocation
+from holdfast.cli.resolve import session_of
 from holdfast.cli.table import escaped
 from holdfast.errors import NotReachable
 
@@ -30,7 +31,8 @@ Event = dict[str, Any]
 @click.option("-f", "--follow", is_flag=True, help="Go on with what happens next.")
 @click.option("--after", type=click.IntRange(min=0), metavar="ID", help="Only later ones.")
 @click.option("--type", "types", multiple=True, help="Such as session.exited (repeated: or).")
-@click.option("--session", "sessions", multiple=True, metavar="ID", help="Only of this session.")
+@click.option("--session", "sessions", multiple=True, metavar="SESSION",
+              help="Only of this session: an ID, a name, a part of an ID.")  # fmt: skip
 @label_option("Only of sessions with this label.")
 @json_option
 @click.pass_obj
@@ -41,6 +43,7 @@ def events_command(
     names = {"types": "type", "sessions": "session", "labels": "label"}
     query = {names[key]: list(values) for key, values in filters.items()}
     connection = invocation.connect()
+    query["session"] = [id_of(connection, ref) for ref in query["session"]]
     last = after
     for event in kept(connection, query, after):
         last = event["id"]
@@ -48,6 +51,16 @@ def events_command(
     if follow:
         for event in followed(connection, query, last or 0):
             click.echo(json.dumps(event) if invocation.as_json else line_of(event))
+
+
+def id_of(connection: Connection, ref: str) -> str:
+    """The ID of a session; also of one that was removed, as long as the log tells of it."""
+    try:
+        return str(session_of(connection, ref)["id"])
+    except Failure:
+        if next(kept(connection, {"session": ref}, None), None) is None:
+            raise
+    return ref
 
 
 def kept(connection: Connection, query: dict[str, Any], after: int | None) -> Iterator[Event]:
