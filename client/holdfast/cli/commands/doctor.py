@@ -4,26 +4,30 @@ from __future__ import annotations
 
 import os
 import platform
+import pwd
 import resource
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
 import click
 
 from holdfast.cli.arguments import json_option, print_json
-from holdfast.cli.autostart import daemon_command
+from holdfast.cli.autostart import daemon_command, scope
 from holdfast.cli.exits import Exit
 from holdfast.cli.failure import Failure
 from holdfast.cli.invocation import Invocation
 from holdfast.cli.table import escaped
 from holdfast.errors import HoldfastError
-from holdfast.places import state_dir
+from holdfast.places import local_socket, state_dir
 
 __all__ = ["Finding", "doctor_command", "findings_of_node"]
 
 FEW_DESCRIPTORS = 4096
+SOCKET_PATH_BYTES = 107  # unix(7): sun_path has 108 bytes with its NUL
+LINGER = Path("/var/lib/systemd/linger")  # logind keeps a file for each lingering user
 FOREIGN_FILE_SYSTEMS = ("nfs", "nfs4", "9p", "cifs", "fuse", "smb3", "ceph")
 CONTAINMENT = {
     "cgroup": "a cgroup for each session: kill reaches everything, proven by the kernel",
@@ -56,7 +60,9 @@ def doctor_command(invocation: Invocation) -> int:
 
     Works without a daemon, and starts none.
     """
-    findings = [*_local(), *_daemon(invocation)]
+    local = [*_local(), *_lingering()]
+    starts = invocation.is_own and all(finding.ok is not False for finding in local)
+    findings = [*local, *_daemon(invocation, starts=starts)]
     if invocation.as_json:
         print_json([{"name": f.name, "ok": f.ok, "text": f.text} for f in findings])
     else:
@@ -70,7 +76,7 @@ def _local() -> Iterator[Finding]:
     yield Finding("system", f"{platform.system()} {platform.release()}, Python "
                             f"{platform.python_version()}")  # fmt: skip
     yield _server()
-    yield _state(state_dir())
+    yield _state(state_dir(), local_socket())
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     few = hard != resource.RLIM_INFINITY and hard < FEW_DESCRIPTORS
     advice = ": few sessions fit; raise it (ulimit -Hn, or nofile in limits.conf)" if few else ""
@@ -84,24 +90,41 @@ def _server() -> Finding:
         return Finding("server", str(failure.message), ok=False)
 
 
-def _state(folder: Path) -> Finding:
-    """Whether the state directory can hold sessions."""
+def _state(folder: Path, socket: Path) -> Finding:
+    """Whether the state directory can hold sessions, and the socket be where it has to."""
     there = folder
-    while not there.exists():
+    while not os.path.lexists(there):
         there = there.parent
     kind = file_system_of(there)
-    socket = os.fsencode(folder / "run" / "holdfast.sock")
+    place = "set HOLDFAST_STATE_DIR to a place on a local disk"
     if kind.startswith(FOREIGN_FILE_SYSTEMS):
-        text = f"{folder} is on {kind}: set HOLDFAST_STATE_DIR to a place on a local disk"
+        return Finding("state", f"{folder} is on {kind}: {place}", ok=False)
+    for path, setting in ((socket, "RUNTIME"), (folder / "run" / "keeper.sock", "STATE")):
+        if (size := len(os.fsencode(path))) > SOCKET_PATH_BYTES:
+            text = f"{path} has {size} bytes, and {SOCKET_PATH_BYTES} is the most for a socket"
+            return Finding(
+                "state", f"{text}: set HOLDFAST_{setting}_DIR to a shorter one", ok=False
+            )
+    try:
+        # The mode alone says little: root may do all, and yet nothing below /proc.
+        TemporaryFile(dir=there).close()
+    except OSError as error:
+        text = f"{there} cannot be written to ({error.strerror}): chown it, or {place}"
         return Finding("state", text, ok=False)
-    if len(socket) > 107:  # noqa: PLR2004  (unix(7): sun_path has 108 bytes with its NUL)
-        return Finding("state", f"{folder} is too long: set HOLDFAST_STATE_DIR", ok=False)
-    if not os.access(there, os.W_OK):
-        return Finding("state", f"{there} is not writable: chown it, or set HOLDFAST_STATE_DIR",
-                       ok=False)  # fmt: skip
     free = os.statvfs(there)
     return Finding("state", f"{folder} on {kind}, {free.f_bavail * free.f_frsize >> 20} MiB free",
                    ok=True)  # fmt: skip
+
+
+def _lingering() -> Iterator[Finding]:
+    """Whether what the user manager holds outlives the last login; nothing where it holds none."""
+    if scope(os.environ):
+        user = pwd.getpwuid(os.getuid()).pw_name
+        on = (LINGER / user).exists()
+        advice = "" if on else (
+            ": daemon and sessions end with your last login; `loginctl enable-linger` keeps them"
+        )  # fmt: skip
+        yield Finding("lingering", f"{'on' if on else 'off'} for {user}{advice}", on or None)
 
 
 def file_system_of(path: Path) -> str:
@@ -120,12 +143,12 @@ def _unescaped(place: str) -> str:
     return place.replace("\\040", " ").replace("\\011", "\t").replace("\\134", "\\")
 
 
-def _daemon(invocation: Invocation) -> Iterator[Finding]:
+def _daemon(invocation: Invocation, *, starts: bool) -> Iterator[Finding]:
     try:
         node = invocation.connect(autostart=False).get("/v1/node")
     except HoldfastError as error:
-        yield Finding("daemon", f"{error.message}; the next hold command starts one"
-                      if invocation.is_own else error.message)  # fmt: skip
+        then = "; the next hold command starts one" if starts else ""
+        yield Finding("daemon", error.message + then)
         return
     yield from findings_of_node(node)
 
