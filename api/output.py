@@ -30,22 +30,12 @@ from supervisor.errors import Gone
 from supervisor.output.reader import LogReader, OffsetGone, Span
 from supervisor.session import Session
 
-__all__ = ["get_output"]
+__all__ = ["FIELDS", "get_output"]
 
-_FIELDS: Final = frozenset(
-    {
-        "offset",
-        "since",
-        "tail_lines",
-        "tail_bytes",
-        "max_bytes",
-        "stream",
-        "follow",
-        "format",
-        "encoding",
-    }
-)
 _STARTS: Final = ("offset", "since", "tail_lines", "tail_bytes")
+FIELDS: Final = (*_STARTS, "max_bytes", "stream", "follow", "format", "encoding")
+"""The fields of the query."""
+
 _STREAMS: Final = {"stdout": 1, "stderr": 2}
 _TYPES: Final = {
     "raw": "application/octet-stream",
@@ -69,7 +59,7 @@ class _Asked:
 async def get_output(request: Request) -> Response:
     """Answer with output, raw, as text, or as one JSON object for each piece."""
     session = services(request).supervisor.find(request.path_params["id"])
-    asked = _understand(Query(request.scope["query_string"], _FIELDS), session)
+    asked = _understand(Query(request.scope["query_string"], FIELDS), session)
     headers = {"Holdfast-Offset": str(asked.start), "Content-Type": _TYPES[asked.format]}
     if asked.end is not None:
         headers["Holdfast-Next-Offset"] = str(asked.end)

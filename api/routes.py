@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 from starlette.routing import BaseRoute, Route, WebSocketRoute
 
-from api import control, events, node, sessions, tokens
+from api import control, events, node, output, sessions, tokens
 from api.answers import Json
 from api.attach import attach
 from api.exec import post_exec
@@ -16,7 +16,6 @@ from api.input import post_input
 from api.list_query import FILTERS
 from api.metrics import CONTENT_TYPE
 from api.openapi import Row, as_page, document
-from api.output import get_output
 from api.wait import get_wait, post_wait
 from holdfast import wire
 
@@ -149,19 +148,10 @@ _STREAMS: Final = (
     ),
     _get(
         f"{_SESSION}/output",
-        get_output,
+        output.get_output,
         "Read output",
         _BYTES,
-        query=(
-            "offset",
-            "since",
-            "tail_lines",
-            "tail_bytes",
-            "max_bytes",
-            "stream",
-            "follow",
-            "format",
-        ),
+        query=output.FIELDS,
     ),
     _post(
         f"{_SESSION}/input",
