@@ -19,7 +19,6 @@ def build(shared: Services, hosts: Hosts) -> ASGIApp:
     app = Starlette(routes=routes(), exception_handlers=exception_handlers())
     app.router.redirect_slashes = False
     app.state.services = shared
-    app.state.supervisor = shared.supervisor
     app.state.settings = shared.settings
     return _Counted(Gate(app, lambda: shared.supervisor.tokens, hosts), shared.metrics)
 

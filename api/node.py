@@ -88,7 +88,7 @@ def _promises(keeper: bool) -> dict[str, bool]:
 def _limits(shared: Services) -> dict[str, int]:
     limits = shared.settings.limits
     return {
-        "sessions": shared.supervisor.limits.sessions,
+        "sessions": shared.supervisor.settings.sessions,
         "attachments": limits.attachments,
         "connections": limits.connections,
         "body_bytes": limits.body_bytes,

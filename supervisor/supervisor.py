@@ -134,19 +134,9 @@ class Supervisor(Actor):
         return self._node.clock
 
     @property
-    def store(self) -> Store:
-        """The node's truth."""
-        return self._node.store
-
-    @property
     def feed(self) -> EventFeed:
         """The event log."""
         return self._node.feed
-
-    @property
-    def limits(self) -> SupervisorSettings:
-        """The limits in force."""
-        return self.settings
 
     @property
     def keeper_pid(self) -> int | None:

@@ -76,11 +76,6 @@ class Held:
     status: int | None
     """Wait status of the leader, once known."""
 
-    @property
-    def leader_gone(self) -> bool:
-        """Whether the leader has ended and was reaped."""
-        return self.status is not None
-
     def close(self) -> None:
         """Close every descriptor of this side, once; the keeper's stay."""
         single = (self.stdout, self.stderr, self.stdin, self.master, self.journal)

@@ -22,10 +22,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-PROTOCOL = 1
-"""The version spoken. A keeper outlives daemons, so each side understands its own and the one
-before; there is none before the first."""
 UNDERSTOOD = (1,)
+"""Versions of the protocol. A keeper outlives daemons, so each side understands its own and the one
+before; there is none before the first."""
 INLINE_BYTES = 100 * 1024
 """Longer messages travel in a memfd."""
 MESSAGE_BYTES = 64 * 1024 * 1024
