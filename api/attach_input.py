@@ -47,7 +47,7 @@ from supervisor.session import Session
 from supervisor.session_input import SessionInput
 from supervisor.supervisor import Supervisor
 
-__all__ = ["Incoming"]
+__all__ = ["Incoming", "error_text"]
 
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 

@@ -17,7 +17,7 @@ from api.requests import create_session, with_capacity
 from api.views import session_view
 from holdfast import wire
 
-__all__ = ["create", "get", "list_", "patch", "remove"]
+__all__ = ["create", "flag", "get", "list_", "patch", "remove"]
 
 
 async def create(request: Request) -> Response:

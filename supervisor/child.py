@@ -29,7 +29,7 @@ from supervisor.keeper.containment import exit_status_of
 from supervisor.messages import ChildExited, DrainEnded, GraceExpired, RunTimeExpired
 from supervisor.records import Size
 
-__all__ = ["DRAIN_S", "SILENCE_S", "Child"]
+__all__ = ["DRAIN_S", "KILL_S", "SILENCE_S", "Child"]
 
 SILENCE_S = 2.0
 DRAIN_S = 10.0

@@ -24,6 +24,8 @@ from supervisor.errors import SupervisorError
 from supervisor.records import Cause, Delivered, SessionRecord, State
 
 __all__ = [
+    "IGNORED",
+    "REFUSED",
     "TRANSITIONS",
     "BeginDrain",
     "BeginGrace",

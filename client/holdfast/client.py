@@ -21,7 +21,7 @@ from holdfast.streams import AttachOptions, Callbacks
 from holdfast.transport import Call, Transport
 from holdfast.wire import EventView, ReceiptView
 
-__all__ = ["Client", "connect"]
+__all__ = ["AttachAndCallbacks", "Client", "StartAndCallbacks", "connect"]
 
 
 class StartAndCallbacks(StartOptions, Callbacks, total=False):

@@ -16,7 +16,7 @@ from holdfast.errors import Gap
 from holdfast.frames import Missed, Output, Stream
 from holdfast.reader import FULL_BYTES, Reader
 
-__all__ = ["Callback", "Collector", "Iteration", "OutputSink", "Readers"]
+__all__ = ["Callback", "Collector", "Iteration", "OutputSink", "Readers", "call"]
 
 Callback = Callable[[bytes], object]  # awaited when it is awaitable
 Taken = Callable[[], None]

@@ -20,7 +20,7 @@ from holdfast.cli.failure import say
 from holdfast.cli.invocation import Invocation
 from holdfast.ids import new_id
 
-__all__ = ["body_of", "spec_options", "variables"]
+__all__ = ["body_of", "sendable", "spec_options", "variables"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
