@@ -6,6 +6,10 @@ Rules
 - A session whose actor crashed is recovered: it fetches its child from the keeper again. Nothing
   else notices. After `CRASHES` crashes within a minute it stays down, with its child untouched.
 - When the keeper's connection ends, sessions go on; a new keeper serves new ones.
+
+More than 400 lines, since the registry and all that reads or changes it stay in one file: starting
+and leaving, the requests, the mailbox, what sessions, keeper and pump tell. What each of them means
+is decided elsewhere (`creation.py`, `commands.py`, `recovery.py`, `pruning.py`).
 """
 
 from __future__ import annotations
