@@ -55,6 +55,7 @@ class HardenedProtocol(HttpToolsProtocol):
         self._unread_bytes = 0
         self._advanced = False
 
+    # asyncio hands a BaseTransport; uvicorn names the kind that it gets, and so does this.
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Take the connection, or refuse it when there are too many."""
         super().connection_made(transport)
