@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from supervisor.clock import Clock
-from supervisor.errors import Conflict, Gone, NameInUse
+from supervisor.errors import Conflict, Gone, NameInUse, Refused
 from supervisor.ids import new_id
+from supervisor.output.segments import MIN_CAPACITY_BYTES
 from supervisor.records import By, SessionRecord, Spec, Tombstone
 
 __all__ = ["CreateSession", "differing_fields", "new_record", "same_or_conflict"]
@@ -60,8 +61,14 @@ def same_or_conflict(
 
 
 def new_record(request: CreateSession, clock: Clock, node: str) -> SessionRecord:
-    """Return the record of a session that is about to start."""
+    """Return the record of a session that is about to start.
+
+    Raises Refused for a log that could not hold two segments: its actor would crash on it.
+    """
     spec = request.spec
+    if spec.output.capacity < MIN_CAPACITY_BYTES:
+        message = f"output.capacity is {spec.output.capacity} bytes, and {MIN_CAPACITY_BYTES} is"
+        raise Refused(f"{message} the least", least=MIN_CAPACITY_BYTES)
     who = request.by.user or request.by.token or request.by.via
     return SessionRecord(
         id=request.id or new_id(clock),

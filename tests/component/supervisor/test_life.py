@@ -339,3 +339,11 @@ async def test_a_signal_that_ends_it_is_named_in_the_outcome(rig: Rig) -> None:
     assert outcome is not None
     assert (outcome.kind, outcome.exit_code) == (OutcomeKind.KILLED, 130)
     assert outcome.detail["command_id"] == receipt.command_id
+
+
+async def test_a_log_too_small_for_its_segments_is_refused_before_anything_is_stored(
+    rig: Rig,
+) -> None:
+    with pytest.raises(Refused, match="131072 is the least"):
+        await rig.create("/bin/true", output=OutputSpec(capacity=131071))
+    assert not rig.supervisor.sessions()
