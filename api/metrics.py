@@ -148,8 +148,8 @@ class _Now(Collector):
         )
         yield _gauge(
             "disk_bytes",
-            "Output that is kept.",
-            sum(session.reader.next - session.reader.oldest for session in sessions),
+            "What kept output takes up, with its index.",
+            sum(session.bytes_on_disk for session in sessions),
         )
         yield _gauge(
             "attachments",

@@ -98,6 +98,7 @@ class SessionViews:
             session.version,
             reader.next,
             reader.oldest,
+            session.bytes_on_disk,
             written and (written.next, written.delivered),
         )
         kept = self._kept.get(session.record.id)
@@ -177,7 +178,7 @@ def _output(session: Session) -> wire.OutputView:
         on_full="block" if record.on_full == "block" else "drop",
         complete=record.output_complete,
         stalled=cast("Stalled | None", session.stalled),
-        bytes_on_disk=reader.next - reader.oldest,
+        bytes_on_disk=session.bytes_on_disk,
     )
 
 

@@ -16,6 +16,7 @@ from supervisor.keeper.client import Held, KeeperClient, KeeperError
 from supervisor.keeper.containment import kill_left_cgroup
 from supervisor.messages import Adopt
 from supervisor.node import Node
+from supervisor.output.segments import scan
 from supervisor.ports import Change, Loaded
 from supervisor.records import Receipt, ReceiptState, SessionRecord, Verb
 from supervisor.session import Session
@@ -59,6 +60,9 @@ class Recovery:
         if what is Adoption.KEEP and record.kept:  # with their keeper, what was kept is over too
             survivors = await self._kill_left(record)
             record = record.but(kept=bool(survivors), survivors=survivors)
+        if record.state.ended and record.output_next:
+            segments = scan(str(self._node.sessions_dir / record.id))
+            self._node.space.hold(record.id, sum(one.bytes_on_disk for one in segments))
         if what is Adoption.KEEP and not receipts:
             self._add(record)
             return None

@@ -82,6 +82,11 @@ class SessionStreams(Actor):
         return self.reader.oldest < self.reader.next
 
     @property
+    def bytes_on_disk(self) -> int:
+        """What its log takes up, data and index, as last reported."""
+        return self._node.space.held(self.record.id)
+
+    @property
     def orphaned(self) -> bool:
         """Whether the keeper of its child has died."""
         return self._child is not None and self._child.keeper is not self._node.keeper

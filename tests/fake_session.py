@@ -151,6 +151,7 @@ class FakeSession:
         self.takens: list[int] = []
         self.notes: list[tuple[str, Mapping[str, Any]]] = []
         self.input_ends = 0
+        self.bytes_on_disk = 0
 
     @property
     def final(self) -> bool:

@@ -58,6 +58,10 @@ class Space:
             if delta > 0:
                 self._grown += delta
 
+    def held(self, key: str) -> int:
+        """Bytes of the log of session `key`, data and index, as last reported."""
+        return self._held.get(key, 0)
+
     def forget(self, key: str) -> None:
         """The log of session `key` was deleted."""
         with self._lock:

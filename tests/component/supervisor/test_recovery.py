@@ -72,6 +72,15 @@ async def test_an_end_while_no_daemon_was_there_is_not_invented(each_rig: Rig) -
     assert output(session) == "go\n"
 
 
+async def test_the_log_of_a_finished_session_still_counts_for_the_node(rig: Rig) -> None:
+    session = await rig.sh("seq 1000", id="x")
+    await ended(session)
+    files = [file.stat().st_size for file in (rig.folder / "sessions" / "x").iterdir()]
+    assert session.bytes_on_disk == sum(files) > session.reader.next
+    again = (await rig.again()).find("x")
+    assert again.bytes_on_disk == sum(files)
+
+
 async def test_a_finished_session_is_kept_as_it_was(rig: Rig) -> None:
     before = (await ended(await rig.sh("echo a; exit 2", id="x"))).record
     session = (await rig.again()).find("x")
