@@ -107,6 +107,11 @@ _BY_STATUS: Mapping[int, tuple[str, str]] = {
     405: ("BAD_REQUEST", "This route does not take that method."),
 }
 
+_PATTERNS: Mapping[str, str] = {
+    wire.ID_PATTERN: "1 to 64 letters, digits, _ or -, beginning with a letter or digit",
+    wire.LABEL_KEY_PATTERN: "1 to 63 letters, digits, . _ / or -, beginning with a letter or digit",
+}
+
 
 def describe(error: Exception) -> tuple[int, wire.ErrorBody]:
     """Return the HTTP status and the body for any error; what is not in the table is 500."""
@@ -145,8 +150,18 @@ def _words(error: Exception) -> tuple[str, dict[str, Any]]:
         return error.message, dict(error.details)
     message, _, path = str(error).partition(" - at `")
     if isinstance(error, msgspec.ValidationError):
-        return f"{message}.", {"path": path.rstrip("`") or "$"}
+        place = path.rstrip("`") or "$"
+        return _about(place, message), {"path": place}
     return f"The body is not JSON: {message}.", {}
+
+
+def _about(place: str, message: str) -> str:
+    """Return msgspec's sentence with the field that it is about, and no pattern in it."""
+    for pattern, words in _PATTERNS.items():
+        if message.endswith(f"matching regex {pattern!r}"):
+            message = f"Expected {words}"
+    field = place.removeprefix("$").removeprefix(".")
+    return f"{field}: {message[0].lower()}{message[1:]}." if field else f"{message}."
 
 
 def _response(

@@ -11,6 +11,7 @@ Rules
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ import msgspec
 from holdfast.address import Address
 from holdfast.backoff import PATIENCE_S, Backoff
 from holdfast.errors import HoldfastError, NotReachable, ProtocolBroken, error_from
+from holdfast.places import local_socket
 from holdfast.wire import ErrorAnswer
 
 if TYPE_CHECKING:
@@ -130,8 +132,10 @@ class Transport:
 
     def unreachable(self, error: BaseException) -> NotReachable:
         """The error to raise when connections to this daemon fail like `error`."""
-        reason = str(error) or type(error).__name__
-        return NotReachable(f"no daemon answers at {self.address.shown}: {reason}")
+        reason = re.sub(r"^\[Errno -?\d+\] ", "", str(error)) or type(error).__name__
+        own = self.address.socket is not None and self.address.socket == local_socket()
+        then = "; any `hold` command starts one" if own else ""
+        return NotReachable(f"no daemon answers at {self.address.shown}: {reason}{then}")
 
     async def _once(self, call: Call) -> Reply:
         import httpx  # noqa: PLC0415  (as above)

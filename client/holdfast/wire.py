@@ -18,6 +18,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 
 __all__ = [
     "ID_PATTERN",
+    "LABEL_KEY_PATTERN",
     "SUBPROTOCOL",
     "Answer",
     "Attachment",

@@ -428,3 +428,22 @@ def test_completion_offers_names_and_ids(hold: Hold) -> None:
     offered = hold.out()
     assert "plain,web" in offered
     assert f"plain,{session}" in offered
+
+
+def test_a_live_session_is_removed_by_force_only_and_the_way_is_said(hold: Hold) -> None:
+    hold.start("--name", "web", "--", "sleep", "60")
+    done = hold("rm", "web")
+    assert done.stderr == b"hold: web is alive; `hold rm -f web` kills it first\n"
+    assert hold("rm", "-f", "web").returncode == 0
+
+
+def test_a_run_that_timed_out_says_so_as_its_record_does(hold: Hold) -> None:
+    done = hold("run", "--timeout", "0.2", "--", "sleep", "60")
+    assert done.stderr.endswith(b": ended by its run timeout after 0.2 s\n")
+
+
+def test_wrong_usage_is_one_line(hold: Hold) -> None:
+    done = hold("completion")
+    assert done.returncode == 64
+    assert b"bash, zsh, fish" in done.stderr
+    assert b"\\n" not in done.stderr

@@ -22,12 +22,15 @@ from typing import Any, Literal
 
 from holdfast.address import Address
 from holdfast.attachment import Attachment
+from holdfast.cli.connection import Connection
 from holdfast.cli.escapes import HELP, EscapeKeys, Request
 from holdfast.cli.exits import Exit, exit_of_session
 from holdfast.cli.failure import say
 from holdfast.cli.keyboard import Keyboard
+from holdfast.cli.resolve import path_of
 from holdfast.cli.screen import Screen
 from holdfast.cli.terminal import RawTerminal, is_terminal, shown_on_terminal, terminal_size
+from holdfast.errors import HoldfastError
 from holdfast.frames import (
     Attached,
     Ended,
@@ -162,8 +165,19 @@ class _Foreground:
         assert self._ended is not None  # noqa: S101  (`run` returns after a final exit only)
         code = exit_of_session({"outcome": self._ended.outcome, "exit_code": self._ended.exit_code})
         if self._ended.outcome != "exited":
-            say(f"{self.how.shown}: {_outcome_words(self._ended)}")
+            say(f"{self.how.shown}: {self._message()}")
         return code
+
+    def _message(self) -> str:
+        """The record's sentence for the end; of a daemon that left meanwhile, the bare outcome."""
+        connection = Connection(self._transport.address)
+        try:
+            return str(connection.get(path_of(self.how.session_id))["message"])
+        except HoldfastError:
+            assert self._ended is not None  # noqa: S101  (see `_last_words`)
+            return self._ended.outcome.replace("_", " ")
+        finally:
+            connection.close()
 
     # What comes from the daemon.
 
@@ -325,8 +339,3 @@ class _Foreground:
             yield
         finally:
             loop.remove_signal_handler(number)
-
-
-def _outcome_words(ended: Ended) -> str:
-    words = ended.outcome.replace("_", " ")
-    return f"{words} by {ended.signal}" if ended.signal else words

@@ -118,7 +118,7 @@ def _called(arguments: list[str] | None, invocation: Invocation) -> int:
         return Exit.USAGE
     except click.UsageError as error:
         hint = f" (see `{error.ctx.command_path} --help`)" if error.ctx else ""
-        say(error.format_message() + hint)
+        say(" ".join(error.format_message().split()) + hint)  # choices come in lines of their own
         return Exit.USAGE
     except (click.Abort, KeyboardInterrupt):
         return INTERRUPTED

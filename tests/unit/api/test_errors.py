@@ -74,3 +74,20 @@ def test_the_body_is_the_one_shape_of_all_errors() -> None:
     assert msgspec.json.decode(response.body) == {
         "error": {"code": "GONE", "message": "It is gone.", "details": {"oldest": 7}}
     }
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        (b'{"name": "bad name"}', "name: expected 1 to 64 letters, digits, _ or -, beginning"),
+        (b'{"labels": {"a b": "c"}}', "expected 1 to 63 letters"),
+        (b'{"size": {"rows": 0, "cols": 1}}', "size.rows: expected `int` >= 1."),
+        (b'{"nme": "x"}', "Object contains unknown field `nme`."),
+    ],
+)
+def test_what_is_wrong_is_said_with_its_field_and_without_a_pattern(body: bytes, said: str) -> None:
+    with pytest.raises(msgspec.ValidationError) as caught:
+        msgspec.json.decode(body, type=wire.SessionRequest)
+    message = describe(caught.value)[1].message
+    assert said in message
+    assert "regex" not in message

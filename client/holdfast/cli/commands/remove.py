@@ -5,9 +5,11 @@ from __future__ import annotations
 import click
 
 from holdfast.cli.arguments import json_option, label_option, print_json, sessions_argument
+from holdfast.cli.failure import Failure
 from holdfast.cli.invocation import Invocation
 from holdfast.cli.resolve import path_of, resolved
 from holdfast.cli.select import selected
+from holdfast.errors import Conflict
 
 __all__ = ["prune_command", "rm_command"]
 
@@ -30,11 +32,16 @@ def rm_command(
     connection = invocation.connect()
     refs = selected(connection, sessions, labels, every=all_, finished=True)
     for ref in refs:
-        resolved(
-            connection,
-            ref,
-            lambda known: connection.call("DELETE", path_of(known), query={"force": force}),
-        )
+        try:
+            resolved(
+                connection,
+                ref,
+                lambda known: connection.call("DELETE", path_of(known), query={"force": force}),
+            )
+        except Conflict as error:
+            if force:
+                raise
+            raise Failure(f"{ref} is alive; `hold rm -f {ref}` kills it first") from error
         click.echo(ref)
 
 
