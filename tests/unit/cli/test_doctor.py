@@ -57,3 +57,25 @@ def test_lingering_is_told_of_where_a_user_manager_holds_the_daemon(
     if on:
         (linger / pwd.getpwuid(os.getuid()).pw_name).touch()
     assert ("loginctl enable-linger" in str(findings(capsys)["lingering"]["text"])) is not on
+
+
+@pytest.mark.parametrize(
+    ("containment", "ok", "words"),
+    [
+        ("cgroup", True, "reaches everything"),
+        ("shim", True, "reaches everything"),
+        ("children", False, "misses a process whose parent has ended"),
+        ("unknown", None, "when a keeper runs"),
+        ("of a newer daemon", None, "of a newer daemon"),
+    ],
+)
+def test_every_containment_that_a_daemon_can_name_is_told_of(
+    containment: str, ok: bool | None, words: str
+) -> None:
+    node = {
+        "version": "1", "pid": 2, "id": "n", "listeners": [], "keeper": {"pid": 3},
+        "containment": containment, "promises": {}, "limits": {}, "degraded": [],
+    }  # fmt: skip
+    found = {finding.name: finding for finding in doctor.findings_of_node(node)}
+    assert found["containment"].ok is ok
+    assert words in found["containment"].text

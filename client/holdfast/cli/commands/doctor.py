@@ -6,7 +6,7 @@ import os
 import platform
 import pwd
 import resource
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -33,7 +33,11 @@ CONTAINMENT = {
     "cgroup": "a cgroup for each session: kill reaches everything, proven by the kernel",
     "shim": "a subreaper for each session, as no cgroup v2 can be made here: kill reaches "
     "everything, proven by the kernel; 0.8 MB each",
+    "children": "parents and children alone, as neither a cgroup v2 nor a subreaper can be made "
+    "here: kill misses a process whose parent has ended; give the daemon a cgroup to write to",
+    "unknown": "known when a keeper runs",
 }
+HOLDS_TREES: Mapping[str, bool | None] = {"cgroup": True, "shim": True, "children": False}
 SURVIVES = (
     ("this terminal closes, the client is killed", "everything", "sessions_survive_daemon"),
     ("the daemon is killed or upgraded", "sessions, output, input", "sessions_survive_daemon"),
@@ -160,7 +164,8 @@ def findings_of_node(node: dict[str, Any]) -> Iterator[Finding]:
     keeper = node["keeper"]["pid"]
     text = f"process {keeper}" if keeper else "none: no session can start; see daemon.log"
     yield Finding("keeper", text, ok=keeper is not None)
-    yield Finding("containment", CONTAINMENT[node["containment"]], ok=True)
+    kind = node["containment"]
+    yield Finding("containment", CONTAINMENT.get(kind, kind), HOLDS_TREES.get(kind))
     yield Finding("splice", "tested at the daemon's start: output survives its SIGKILL",
                   ok=node["promises"].get("output_survives_daemon", False))  # fmt: skip
     yield Finding("limits", "  ".join(f"{key}={value}" for key, value in node["limits"].items()))
