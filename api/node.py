@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from importlib.metadata import version
+from typing import Final
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -15,9 +16,11 @@ from api.sessions import flag
 from api.views import timestamp
 from holdfast import wire
 
-__all__ = ["VERSION", "healthz", "metrics", "node", "prune", "readyz", "shutdown"]
+__all__ = ["VERSION", "healthz", "metrics", "node", "promises", "prune", "readyz", "shutdown"]
 
 VERSION = version("holdfast-server")
+
+_HOLDS_TREES: Final = ("cgroup", "shim")
 
 
 async def healthz(_request: Request) -> Response:
@@ -68,20 +71,23 @@ def _node_view(shared: Services) -> wire.NodeView:
         containment=supervisor.containment,
         listeners=shared.listeners(),
         state_dir=str(shared.settings.state_dir),
-        promises=_promises(supervisor.keeper_pid is not None),
+        promises=promises(supervisor.containment, keeper=supervisor.keeper_pid is not None),
         degraded=supervisor.degraded(),
         sessions=dict(states),
         limits=_limits(shared),
     )
 
 
-def _promises(keeper: bool) -> dict[str, bool]:
-    """What holds now: without a keeper no new child can start, and no exit status is kept."""
+def promises(containment: str, *, keeper: bool) -> dict[str, bool]:
+    """What holds now: without a keeper no new child can start, and no exit status is kept.
+
+    Only a cgroup or a subreaper shows that a tree is empty: orphans escape from `children`.
+    """
     return {
         "output_survives_daemon": True,
         "sessions_survive_daemon": keeper,
         "exit_status_survives_daemon": keeper,
-        "tree_kill_verified": True,
+        "tree_kill_verified": containment in _HOLDS_TREES,
     }
 
 
