@@ -83,7 +83,8 @@ def waited(
 ) -> dict[str, Any]:
     """Ask until one holds, the session has ended, or `timeout` seconds are over; the last answer.
 
-    What is asked again goes on at the offset up to which output was searched.
+    Each question searches from the same offset: a line that was half printed at the end of one is
+    seen whole by the next.
     """
     deadline = None if timeout is None else time.monotonic() + timeout
     body: dict[str, Any] = {"for": conditions}
@@ -101,7 +102,6 @@ def waited(
         )
         if result["reason"] != "timeout" or left <= ASK_S:
             return result
-        body["from_offset"] = result["next_offset"]
         body["generation"] = result["session"]["generation"]
 
 
