@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import socket
 import struct
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -19,7 +20,8 @@ from tests.system.attaching import BINARY, TEXT, Attachment
 from tests.system.daemon import PATIENCE_S, Daemon
 from tests.system.processes import descriptors, until
 
-ROUNDS = 5
+ROUNDS = 6
+BESIDE = 2
 REFUSED_SPAWNS: list[dict[str, Any]] = [
     {"command": ["/no/such/program"]},
     {"command": ["/etc/passwd"], "stdin": "pipe"},
@@ -91,35 +93,30 @@ def watched(daemon: Daemon) -> Daemon:
     return daemon
 
 
-def held(daemon: Daemon) -> tuple[list[str], list[str]]:
-    """What daemon and keeper have open, connections too: no client of ours is connected."""
+def held(daemon: Daemon) -> Counter[str]:
+    """What daemon and keeper have open, connections too: ours is one of them."""
     with daemon.client() as client:
         keeper = client.get("/v1/node").json()["keeper"]["pid"]
-    return descriptors(daemon.pid), descriptors(keeper)
+        return Counter(descriptors(daemon.pid)) + Counter(descriptors(keeper))
 
 
 def assert_leaves_nothing(daemon: Daemon, act: Callable[[], None]) -> None:
-    """Do it once, so that what is made once is there; then nothing may be added."""
+    """Do it once, so that what is made once is there; then nothing may be added by any round.
+
+    The keeper's spare child, made when it is quiet, has a socket, and a connection may be on its
+    way out when we look: `BESIDE` of a kind come and go. A leak would be `ROUNDS`.
+    """
     act()
-    before = settled(daemon)
+    before = held(daemon)
     for _ in range(ROUNDS):
         act()
-    until(lambda: settled(daemon) == before, f"only {before} is open")
+    until(
+        lambda: max((held(daemon) - before).values(), default=0) <= BESIDE,
+        f"no more is open than {before}",
+    )
     with daemon.client() as client:
         cat = get(client, "cat")
         assert (cat["state"], cat["attachments"]) == ("running", [])
-
-
-def settled(daemon: Daemon) -> tuple[list[str], list[str]]:
-    """The same twice: connections that were just closed are on their way out."""
-    found = [held(daemon)]
-
-    def unchanged() -> bool:
-        found.append(held(daemon))
-        return found[-1] == found[-2]
-
-    until(unchanged, "no more descriptors come and go")
-    return found[-1]
 
 
 @pytest.mark.parametrize("where", VANISHING)
