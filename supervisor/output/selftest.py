@@ -16,7 +16,7 @@ from pathlib import Path
 
 from supervisor.output.errors import StateFolderRefused
 
-_REFUSED_TYPES = frozenset(
+REFUSED_TYPES = frozenset(
     [
         "9p",
         "afs",
@@ -44,7 +44,7 @@ _PROBE = b"holdfast splice probe\n"
 def check_state_folder(folder: Path) -> None:
     """Raise StateFolderRefused unless output can be kept below `folder`, which exists."""
     kind = file_system_type(folder)
-    if kind in _REFUSED_TYPES or kind.startswith("fuse."):
+    if kind in REFUSED_TYPES or kind.startswith("fuse."):
         raise _refused(
             folder, f"{kind} is a network or user-space file system; a local disk is needed"
         )

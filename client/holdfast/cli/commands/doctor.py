@@ -28,7 +28,11 @@ __all__ = ["Finding", "doctor_command", "findings_of_node"]
 FEW_DESCRIPTORS = 4096
 SOCKET_PATH_BYTES = 107  # unix(7): sun_path has 108 bytes with its NUL
 LINGER = Path("/var/lib/systemd/linger")  # logind keeps a file for each lingering user
-FOREIGN_FILE_SYSTEMS = ("nfs", "nfs4", "9p", "cifs", "fuse", "smb3", "ceph")
+# As the daemon refuses them (supervisor/output/selftest.py): behind a network or a user's program.
+FOREIGN_FILE_SYSTEMS = frozenset(
+    ("9p", "afs", "ceph", "cifs", "fuse", "fuseblk", "gfs2", "glusterfs", "lustre", "ncpfs")
+    + ("nfs", "nfs4", "ocfs2", "smb3", "smbfs", "vboxsf", "virtiofs")
+)
 CONTAINMENT = {
     "cgroup": "a cgroup for each session: kill reaches everything, proven by the kernel",
     "shim": "a subreaper for each session, as no cgroup v2 can be made here: kill reaches "
@@ -101,7 +105,7 @@ def _state(folder: Path, socket: Path) -> Finding:
         there = there.parent
     kind = file_system_of(there)
     place = "set HOLDFAST_STATE_DIR to a place on a local disk"
-    if kind.startswith(FOREIGN_FILE_SYSTEMS):
+    if kind in FOREIGN_FILE_SYSTEMS or kind.startswith("fuse."):
         return Finding("state", f"{folder} is on {kind}: {place}", ok=False)
     for path, setting in ((socket, "RUNTIME"), (folder / "run" / "keeper.sock", "STATE")):
         if (size := len(os.fsencode(path))) > SOCKET_PATH_BYTES:
