@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from packaging.version import Version
 
 ROOT = Path(__file__).parents[2]
 OURS = {"holdfast", "holdfast-server"}
+IMPORTED_AS = {"google-re2": "re2"}
 
 
 def project(path: str) -> dict[str, Any]:
@@ -65,6 +67,27 @@ def test_every_dependency_has_one_exact_version_in_its_range(wanted: Requirement
 def test_every_dependency_has_a_line_that_says_why(wanted: Requirement) -> None:
     page = (ROOT / "docs/dependencies.md").read_text()
     assert re.search(rf"^\| {re.escape(wanted.name)} \| .+ \| .+ \|$", page, re.MULTILINE)
+
+
+@pytest.mark.parametrize(
+    ("table", "folders"),
+    [(CLIENT, ("client/holdfast",)), (SERVER, ("api", "store", "supervisor"))],
+    ids=["client", "server"],
+)
+def test_every_dependency_of_users_is_imported(
+    table: dict[str, Any], folders: tuple[str, ...]
+) -> None:
+    imported = {name for folder in folders for name in imports(ROOT / folder)}
+    wanted = {Requirement(line).name for line in table["dependencies"]}
+    modules = {name: IMPORTED_AS.get(name, name.replace("-", "_")) for name in wanted}
+    assert [name for name, module in modules.items() if module not in imported] == []
+
+
+def imports(folder: Path) -> Iterator[str]:
+    """The first part of every import under a folder, as written."""
+    for path in folder.rglob("*.py"):
+        for found in re.finditer(r"^ *(?:import|from) (\w+)", path.read_text(), re.MULTILINE):
+            yield found[1]
 
 
 def test_no_file_of_versions_holds_an_address() -> None:
