@@ -30,8 +30,25 @@ SOCKET_PATH_BYTES = 107  # unix(7): sun_path has 108 bytes with its NUL
 LINGER = Path("/var/lib/systemd/linger")  # logind keeps a file for each lingering user
 # As the daemon refuses them (supervisor/output/selftest.py): behind a network or a user's program.
 FOREIGN_FILE_SYSTEMS = frozenset(
-    ("9p", "afs", "ceph", "cifs", "fuse", "fuseblk", "gfs2", "glusterfs", "lustre", "ncpfs")
-    + ("nfs", "nfs4", "ocfs2", "smb3", "smbfs", "vboxsf", "virtiofs")
+    [
+        "9p",
+        "afs",
+        "ceph",
+        "cifs",
+        "fuse",
+        "fuseblk",
+        "gfs2",
+        "glusterfs",
+        "lustre",
+        "ncpfs",
+        "nfs",
+        "nfs4",
+        "ocfs2",
+        "smb3",
+        "smbfs",
+        "vboxsf",
+        "virtiofs",
+    ]
 )
 CONTAINMENT = {
     "cgroup": "a cgroup for each session: kill reaches everything, proven by the kernel",
