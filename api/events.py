@@ -22,6 +22,7 @@ from starlette.responses import Response, StreamingResponse
 
 from api.answers import Json, services
 from api.errors import BadRequest, describe
+from api.query import Query
 from api.views import event_view
 from supervisor.errors import Gone
 from supervisor.feed import EventFeed
@@ -39,10 +40,13 @@ _OTHERS: Final = ("after", "limit")
 async def get(request: Request) -> Response:
     """Answer with events of the asked types, labels, names and sessions."""
     feed = services(request).supervisor.feed
-    filters = _filters(request)
-    limit = _number(request.query_params.get("limit", str(_PAGE)), "limit")
-    given = request.headers.get("last-event-id") or request.query_params.get("after")
-    after = None if given is None else _number(given, "after")
+    query = Query(request.scope["query_string"], (*_FILTERS, *_OTHERS), repeated=_FILTERS)
+    filters = {name: wanted for name in _FILTERS if (wanted := query.all(name))}
+    limited = query.number("limit")
+    limit = _PAGE if limited is None else limited
+    after = query.number("after")
+    if last := request.headers.get("last-event-id"):
+        after = _event_id(last)
     if "text/event-stream" not in request.headers.get("accept", ""):
         start = max(feed.oldest - 1, 0) if after is None else after
         return await _page(feed, start, min(max(limit, 1), _PAGE), filters)
@@ -93,17 +97,6 @@ def _frame(event: Event) -> bytes:
     return b"id: %d\nevent: %b\ndata: %b\n\n" % (event.id, event.type.encode(), content)
 
 
-def _filters(request: Request) -> dict[str, Collection[str]]:
-    found: dict[str, list[str]] = {}
-    for key, value in request.query_params.multi_items():
-        if key in _FILTERS:
-            found.setdefault(key, []).append(value)
-        elif key not in _OTHERS:
-            known = ", ".join([*_FILTERS, *_OTHERS])
-            raise BadRequest(f"{key!r} is no filter; there are {known}.", query=key)
-    return {**found}
-
-
 def _passes(event: Event, filters: Mapping[str, Collection[str]]) -> bool:
     """Repeated filters mean or, different ones and; a label is `key` or `key=value`."""
     labels = {*event.labels, *(f"{key}={value}" for key, value in event.labels.items())}
@@ -116,7 +109,7 @@ def _passes(event: Event, filters: Mapping[str, Collection[str]]) -> bool:
     return all(not set(has[key]).isdisjoint(wanted) for key, wanted in filters.items())
 
 
-def _number(text: str, name: str) -> int:
+def _event_id(text: str) -> int:
     if not (text.isascii() and text.isdecimal() and len(text) < 19):  # noqa: PLR2004  (int64)
-        raise BadRequest(f"{name} is a number: the ID of an event.", query=name)
+        raise BadRequest("Last-Event-ID is a number: the ID of an event.")
     return int(text)

@@ -110,6 +110,8 @@ TABLE: list[tuple[str, Any, int, str]] = [
     (f"GET /v1/commands/{NO_SUCH}", None, 404, "NOT_FOUND"),
     ("GET /v1/events?after=now", None, 400, "BAD_REQUEST"),
     ("GET /v1/events?colour=red", None, 400, "BAD_REQUEST"),
+    ("GET /v1/events?limit=1&limit=2", None, 400, "BAD_REQUEST"),
+    ("GET /v1/events?after=0&after=1", None, 400, "BAD_REQUEST"),
     ("POST /v1/tokens", {}, 422, "VALIDATION_FAILED"),
     ("POST /v1/tokens", {"name": ""}, 422, "VALIDATION_FAILED"),
     ("POST /v1/node/shutdown?kill_sessions=perhaps", None, 400, "BAD_REQUEST"),
