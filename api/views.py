@@ -68,7 +68,7 @@ def session_view(session: Session, clock: Clock) -> wire.SessionView:
         created_at=timestamp(record.created_at_us),
         started_at=_moment(record.started_at_us),
         ended_at=_moment(record.ended_at_us),
-        last_output_at=_moment(record.last_output_at_us),
+        last_output_at=_moment(session.last_output_at_us),
         deadline_at=_deadline(record, clock),
         output=_output(session),
         input=_input(session),

@@ -103,7 +103,13 @@ class Pruning:
                 (one for one in self._sessions.values() if one.final and one.has_output),
                 key=lambda session: session.record.ended_at_us or 0,
             )[:_LOGS_AT_ONCE]
-            await self._delete_logs(session.record.id for session in finished)
+            # Retired meanwhile: a restart would write into the folder that goes.
+            retired = [one for one in finished if await self._retire(one.record.id)]
+            try:
+                await self._delete_logs(one.record.id for one in retired)
+            finally:
+                for one in retired:
+                    one.retired = False
         finally:
             self._making_room = False
 
@@ -122,8 +128,10 @@ class Pruning:
         folders = [self._node.sessions_dir / one for one in ids]
         await asyncio.get_running_loop().run_in_executor(None, _delete_folders, folders)
         for one in ids:
-            self._sessions[one].output_deleted()
             self._node.space.forget(one)
+            session = self._sessions.get(one)
+            if session is not None:
+                session.output_deleted()
 
 
 def _delete_folders(folders: list[Path]) -> None:

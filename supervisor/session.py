@@ -98,7 +98,7 @@ class Session(SessionStreams):
     `retired`: its record is about to go, and it takes no further request.
     """
 
-    __slots__ = ("_early_exit", "controls", "discarded", "down", "former", "retired")
+    __slots__ = ("_dropping", "_early_exit", "controls", "discarded", "down", "former", "retired")
 
     def __init__(self, record: SessionRecord, node: Node) -> None:
         super().__init__(record, node)
@@ -107,6 +107,7 @@ class Session(SessionStreams):
         self.retired = False
         self.former: SessionRecord | None = None
         self.controls = Controls(self)
+        self._dropping = 0
         self._early_exit: ChildExited | None = None
 
     @property
@@ -160,7 +161,7 @@ class Session(SessionStreams):
             case Patch():
                 await self._patch(message.changes)
             case Retire():
-                self._retire()
+                await self._retire()
             case _:
                 if message.generation == self.record.generation:
                     await self._fact(message)
@@ -406,16 +407,23 @@ class Session(SessionStreams):
         self.stalled = None
         self.reader.close()
         child.close()
-        self.own(self.drop(child.keeper, child.generation))
+        self.drop(child.keeper, child.generation)
 
-    async def drop(self, keeper: KeeperClient, generation: int) -> None:
+    def drop(self, keeper: KeeperClient, generation: int) -> None:
         """Have the keeper forget a generation's child; what still lives of it is not killed."""
+        self._dropping += 1
+        self.own(self._drop(keeper, generation))
+
+    async def _drop(self, keeper: KeeperClient, generation: int) -> None:
         try:
             await keeper.drop(self.record.id, generation)
         except KeeperGone:
             pass  # and with it all that it held
         except (KeeperError, OSError) as error:
             self._node.report("the keeper could not forget a child", error)
+        finally:
+            self._dropping -= 1
+            self.changes.notify()
 
     def let_go(self) -> Child | None:
         """Hold the child no more, and have the pump let go of it; the caller closes it."""
@@ -440,10 +448,14 @@ class Session(SessionStreams):
     async def _patch(self, changes: Mapping[str, Any]) -> None:
         await self.commit(self.record.but(**changes))
 
-    def _retire(self) -> None:
+    async def _retire(self) -> None:
         if not self.record.state.ended or self.record.kept:
             raise Conflict(f"session {self.record.id} is alive", state=self.record.state.shown)
         self.retired = True
+        # A new session of this ID is tapped under the same key, and spawned as the same generation.
+        await self.until_untapped()
+        while self._dropping:
+            await self.changes.wait()
 
 
 def _told_of(record: SessionRecord) -> dict[str, Any]:

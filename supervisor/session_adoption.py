@@ -91,7 +91,7 @@ async def _adopt_ended(session: Session, held: Held | None, keeper: KeeperClient
         return
     if not session.record.kept:
         held.close()
-        session.own(session.drop(keeper, held.generation))
+        session.drop(keeper, held.generation)
         return
     session.take(held, keeper)
     session.node.pump.discard(session.record.id)

@@ -113,6 +113,7 @@ class SessionStreams(Actor):
         """The log's files are gone; offsets stay what they are."""
         self.reader.close()
         self.reader.oldest = self.reader.next
+        self._log = None  # it would write on into a folder that is gone
         self.changed()
 
     def show(self, record: SessionRecord) -> None:
@@ -221,7 +222,7 @@ class SessionStreams(Actor):
         if self._log is None:
             folder = self._node.sessions_dir / self.record.id
             capacity = self.record.spec.output.capacity
-            self._log = OutputLog(folder, capacity, self.record.output_next)
+            self._log = OutputLog(folder, capacity, max(self.record.output_next, self.reader.next))
             self.reader.next, self.reader.oldest = self._log.next, self._log.oldest
         return self._log
 

@@ -99,7 +99,8 @@ class Pump:
         Pipes are registered here and now, which saves waking the thread: it comes to know them by
         their first event. A terminal may have bytes on the way, and those the thread moves.
         """
-        if tap.master is None and (tap.stdout is not None or tap.stderr is not None):
+        piped = tap.master is None and (tap.stdout is not None or tap.stderr is not None)
+        if piped and not self._commands:  # else in the order of the calls
             self._add(tap)
         else:
             self._post(lambda: self._add(tap))

@@ -107,7 +107,7 @@ async def test_an_end_that_was_committed_but_not_dropped_is_let_go(
 ) -> None:
     session = await rig.sh("exec sleep 1000", id="x")
     with monkeypatch.context() as forgetful:
-        forgetful.setattr(type(session), "drop", nothing)
+        forgetful.setattr(type(session), "_drop", nothing)
         await rig.kill(session)
     session = (await rig.again()).find("x")
     assert session.record.state is State.EXITED
