@@ -60,6 +60,9 @@ class KeeperClient:
     protocol: int
     containment: str
     """How new sessions are contained: `cgroup`, `shim`, or `children` (weaker: no subreaper)."""
+    cgroup_base: str | None
+    """Path of the directory that holds the cgroups of all its sessions; None where they have none,
+    and from a keeper that was started before it told this."""
 
     def __init__(
         self,
@@ -124,6 +127,7 @@ class KeeperClient:
         client.keeper_id, client.pid = told["keeper_id"], told["pid"]
         client.boot_id, client.protocol = told["boot_id"], told["version"]
         client.containment = told["containment"]
+        client.cgroup_base = told.get("cgroup_base")
         return client
 
     async def list(self) -> _AllHeld:

@@ -68,6 +68,7 @@ def _hello(keeper: Keeper, message: Message) -> Answer:
         "pid": os.getpid(),
         "boot_id": boot_id,
         "containment": keeper.spawner.containment,
+        "cgroup_base": keeper.spawner.cgroup_base,
     }
     return [(reply, [])]
 

@@ -56,6 +56,11 @@ class Spawner:
         return "cgroup" if self._cgroups else self.shim_kind
 
     @property
+    def cgroup_base(self) -> str | None:
+        """Path of the directory that holds all cgroups of sessions; None with shims."""
+        return self._cgroups.base if self._cgroups else None
+
+    @property
     def wants_spare(self) -> bool:
         """Whether a quiet moment should be used for `make_spare`."""
         return self._cgroups is not None and self._spare is None

@@ -37,6 +37,14 @@ async def test_a_keeper_whose_socket_was_removed_binds_it_again(post: Post) -> N
     assert len(await post.children()) == 1
 
 
+async def test_the_keeper_tells_where_its_cgroups_are(post: Post) -> None:
+    held = await post.sh("inside", "sleep 1000")
+    path = held.containment.describe()["cgroup"]
+    assert post.client.cgroup_base == (os.path.dirname(path) if path else None)  # noqa: PTH120
+    if path:
+        assert path.split("/")[-2] == f"holdfast-{post.client.keeper_id}"
+
+
 async def test_the_socket_is_only_for_its_owner(post: Post) -> None:
     assert post.socket.stat().st_mode & 0o777 == 0o600
 
