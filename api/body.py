@@ -64,7 +64,10 @@ def decode_bytes(body: bytes, kind: type[T]) -> T:
     decoder = _decoders.get(kind)
     if decoder is None:
         decoder = _decoders.setdefault(kind, msgspec.json.Decoder(kind))
-    return cast("T", decoder.decode(body or b"{}"))
+    try:
+        return cast("T", decoder.decode(body or b"{}"))
+    except UnicodeDecodeError as error:  # msgspec lets it through
+        raise msgspec.DecodeError(f"not UTF-8: {error.reason}") from error
 
 
 def _too_large(limit: int) -> TooLarge:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
+import resource
 import signal
 import socket
 import ssl
@@ -128,7 +129,8 @@ def _server(
         stop=stopping.set,
     )
     app = build(shared, Hosts([socket.gethostname(), *settings.listen.hosts], bound))
-    server = Server(app, unix, tcp, _tls(settings.listen), settings.limits.connections)
+    connections = _affordable_connections(settings, supervisor.settings.sessions)
+    server = Server(app, unix, tcp, _tls(settings.listen), connections)
     return server
 
 
@@ -209,6 +211,13 @@ def _supervisor_settings(settings: Settings, own: int, descriptors: int) -> Supe
         reserve_bytes=settings.output.reserve_bytes,
         containment=settings.exec.containment,
     )
+
+
+def _affordable_connections(settings: Settings, sessions: int) -> int:
+    """Return how many connections leave descriptors for every session, and some for the rest."""
+    descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)  # raised at the start
+    left = descriptors - _DESCRIPTORS_PER_SESSION * sessions - _DESCRIPTORS_FOR_REST // 2
+    return max(1, min(settings.limits.connections, left))
 
 
 def _respawn(settings: Settings, flags: argparse.Namespace) -> Respawn | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 
 from supervisor.adoption import Adoption, adoption_of
 from supervisor.commands import settle
@@ -61,8 +62,9 @@ class Recovery:
             survivors = await self._kill_left(record)
             record = record.but(kept=bool(survivors), survivors=survivors)
         if record.state.ended and record.output_next:
-            segments = scan(str(self._node.sessions_dir / record.id))
-            self._node.space.hold(record.id, sum(one.bytes_on_disk for one in segments))
+            with suppress(OSError):  # the session itself reports what it cannot read
+                segments = scan(str(self._node.sessions_dir / record.id))
+                self._node.space.hold(record.id, sum(one.bytes_on_disk for one in segments))
         if what is Adoption.KEEP and not receipts:
             self._add(record)
             return None

@@ -222,7 +222,12 @@ class Session(SessionStreams):
     def here(self, record: SessionRecord) -> SessionRecord:
         """Return the record with the keeper and the boot that its next child will belong to."""
         keeper = self._node.need_keeper()
-        return record.but(keeper_id=keeper.keeper_id, boot_id=self._node.boot_id)
+        # All of the keeper's cgroups, until the child's own is known: enough to kill it by, should
+        # keeper and daemon both die before that is stored.
+        containment = {"kind": keeper.containment, "cgroup": keeper.cgroup_base}
+        return record.but(
+            keeper_id=keeper.keeper_id, boot_id=self._node.boot_id, containment=containment
+        )
 
     def begun_again(self, record: SessionRecord) -> tuple[Event, ...]:
         """Return what is told of a further generation, with the record in which it begins."""

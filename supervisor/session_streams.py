@@ -66,7 +66,7 @@ class SessionStreams(Actor):
         self.stalled: str | None = None
         self.last_output_at_us = record.last_output_at_us
         self.input: SessionInput | None = None
-        self.reader = LogReader(node.sessions_dir / record.id, node.cache)
+        self.reader = self._read_log(node)
         if self.reader.next < record.output_next:  # its files are gone, its offsets are not
             self.reader.oldest = self.reader.next = record.output_next
         self._node = node
@@ -75,6 +75,14 @@ class SessionStreams(Actor):
         self._child: Child | None = None
         self._tapped = False
         self._gap: tuple[float, int, int] | None = None
+
+    def _read_log(self, node: Node) -> LogReader:
+        """Open the output, if the disk lets us: one broken folder costs nobody else anything."""
+        try:
+            return LogReader(node.sessions_dir / self.record.id, node.cache)
+        except OSError as error:
+            node.report(f"the output of session {self.record.id} cannot be read", error)
+            return LogReader(node.sessions_dir / f".{self.record.id}", node.cache)
 
     @property
     def has_output(self) -> bool:

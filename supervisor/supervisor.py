@@ -80,6 +80,18 @@ class Forget:
     session_ids: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class TakeName:
+    """Give a live session a name, or an ended one with a name its life back, by `request`.
+
+    Done within this mailbox, so that no other session can take the name meanwhile.
+    """
+
+    session: Session
+    name: str
+    request: Patch | Control
+
+
 class Supervisor(Actor):
     """Starts, finds, controls and forgets sessions. `start` first, `stop` last."""
 
@@ -321,14 +333,15 @@ class Supervisor(Actor):
     ) -> Session:
         """Change a session's name or labels. Raises NameInUse."""
         session = self.find(session_id)
-        if isinstance(name, str) and not session.record.state.ended:
-            self._check_name(name, session)
         changes = {
             key: value
             for key, value in (("name", name), ("labels", labels))
             if not isinstance(value, EllipsisType)
         }
-        await session.ask(Patch(changes))
+        if isinstance(name, str) and not session.record.state.ended:
+            await self.ask(TakeName(session, name, Patch(changes)))
+        else:
+            await session.ask(Patch(changes))
         return session
 
     async def remove(self, session_id: str, *, force: bool, by: By) -> None:
@@ -369,6 +382,9 @@ class Supervisor(Actor):
                 self._session_crashed(message.session_id)
             case Forget():
                 await self._forget(message.session_ids)
+            case TakeName():
+                self._check_name(message.name, message.session)
+                await message.session.ask(message.request)
             case _:
                 await super().receive(message)
         return None
@@ -419,7 +435,11 @@ class Supervisor(Actor):
         """Have the session take the request; a refusal is told to all who sent this ID."""
         try:
             self._check_generation(command, session)
-            await session.ask(Control(wanted), timeout_s=None)
+            name, restarts = session.record.name, command.verb is Verb.RESTART
+            if restarts and name is not None and session.record.state.ended:
+                await self.ask(TakeName(session, name, Control(wanted)), timeout_s=None)
+            else:
+                await session.ask(Control(wanted), timeout_s=None)
         except BaseException as error:  # who waits is told, and the caller
             self._node.receipts.abandon(wanted.command_id, error)
             raise

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
@@ -212,3 +213,34 @@ async def test_equal_requests_share_a_refusal(rig: Rig) -> None:
     )
     assert [type(answer) for answer in answers] == [Conflict] * 5
     assert session.record.state is State.RUNNING
+
+
+async def test_of_two_sessions_that_want_a_name_at_once_one_gets_it(rig: Rig) -> None:
+    sessions = [await rig.create("/bin/sleep", "1000") for _ in range(2)]
+    wanted = (rig.supervisor.patch(one.record.id, name="web") for one in sessions)
+    results = await asyncio.gather(*wanted, return_exceptions=True)
+    assert sorted(isinstance(each, NameInUse) for each in results) == [False, True]
+    assert [one.record.name for one in sessions].count("web") == 1
+
+
+async def test_an_ended_session_does_not_come_back_under_a_name_that_is_held(rig: Rig) -> None:
+    former = await ended(await rig.sh("true", name="web"))
+    live = await rig.create("/bin/sleep", "1000", name="web")
+    with pytest.raises(NameInUse) as raised:
+        await rig.restart(former)
+    assert raised.value.details["session_id"] == live.record.id
+    assert former.record.generation == 1
+
+
+async def test_a_broken_folder_of_one_session_stops_no_daemon(rig: Rig) -> None:
+    other = await rig.create("/bin/sleep", "1000", id="other")
+    broken = await ended(await rig.sh("echo out", id="broken"))
+    folder = rig.folder / "sessions" / "broken"
+    shutil.rmtree(folder)
+    folder.write_text("no folder")
+    rig.expected.append("the output of session broken cannot be read")
+    await rig.crash()
+    supervisor = await rig.start()
+    assert supervisor.find("other").record.pid == other.record.pid
+    assert supervisor.find("broken").record.outcome == broken.record.outcome
+    assert not supervisor.find("broken").has_output

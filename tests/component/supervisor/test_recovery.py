@@ -297,10 +297,15 @@ async def test_leaving_while_a_new_keeper_is_started_leaves_nothing(rig: Rig) ->
     await rig.stop()
 
 
-async def test_daemon_and_keeper_both_die_and_nothing_is_left(each_rig: Rig) -> None:
+@pytest.mark.parametrize("stored", [True, False], ids=["tree-stored", "tree-not-stored"])
+async def test_daemon_and_keeper_both_die_and_nothing_is_left(
+    each_rig: Rig, monkeypatch: pytest.MonkeyPatch, stored: bool
+) -> None:
+    monkeypatch.setattr("supervisor.commits.LATER_S", 0.005 if stored else 3600)
     session = await each_rig.sh("sleep 1000 & echo $!; exec sleep 1000", id="x")
     await printed(session, "\n")
-    await until_kind(each_rig, session, "started")  # with it the record of its tree is stored
+    if stored:
+        await until_kind(each_rig, session, "started")  # with it the record of its tree
     pids = [int(output(session)), session.record.pid or 0]
     keeper = each_rig.supervisor.keeper_pid or 0
     await each_rig.crash()
