@@ -26,7 +26,7 @@ from supervisor.clock import Clock, Timer
 from supervisor.errors import Refused
 from supervisor.keeper.client import Held, KeeperClient
 from supervisor.keeper.containment import exit_status_of
-from supervisor.messages import ChildExited, DrainEnded, GraceExpired, RunTimeExpired
+from supervisor.messages import ChildExited, DrainEnded, GraceExpired, KillExpired, RunTimeExpired
 from supervisor.records import Size
 
 __all__ = ["DRAIN_S", "KILL_S", "SILENCE_S", "Child"]
@@ -113,6 +113,10 @@ class Child:
             self._grace_ends_s = ends
             self._arm("grace", seconds, lambda: self.tell(GraceExpired(self.generation)))
 
+    def begin_kill(self) -> None:
+        """Report KillExpired if the leader has not ended after `KILL_S`."""
+        self._arm("kill", KILL_S, lambda: self.tell(KillExpired(self.generation)))
+
     def begin_run_timeout(self, deadline_s: float | None) -> None:
         """Report RunTimeExpired at a monotonic time; None takes the deadline away."""
         self._disarm("run")
@@ -122,8 +126,8 @@ class Child:
 
     def begin_drain(self) -> None:
         """Report DrainEnded when there is nothing more to wait for."""
-        self._disarm("grace")
-        self._disarm("run")
+        for name in ("grace", "run", "kill"):
+            self._disarm(name)
         self._drain_began_s = self._clock.monotonic()
         self._arm("drain", SILENCE_S, self._look_at_drain)
 

@@ -131,6 +131,18 @@ class Controls:
                 settled.append(settle(receipt, ReceiptState.DONE, effect))
         return settled
 
+    async def survived(self, pids: tuple[int, ...]) -> None:
+        """SIGKILL did not end the tree in time: name who is left, and keep nobody waiting.
+
+        The session stays `stopping` until its leader ends.
+        """
+        record = self.session.record.but(survivors=pids)
+        effect = {"tree_gone": False, "survivors": list(pids)}
+        waiting = (each for each in self._open.values() if each.verb is not Verb.RESTART)
+        settled = [settle(each, ReceiptState.DONE, effect) for each in waiting]
+        await self.session.commit_surely(record, *settled)
+        self.tell(settled)
+
     def tell(self, settled: Iterable[Receipt]) -> None:
         """Tell those who wait; the receipts are stored."""
         for receipt in settled:

@@ -21,6 +21,7 @@ __all__ = [
     "EndInput",
     "GraceExpired",
     "KeeperLost",
+    "KillExpired",
     "OutputEnded",
     "Patch",
     "Retire",
@@ -116,6 +117,13 @@ class DrainEnded:
 @dataclass(frozen=True, slots=True)
 class GraceExpired:
     """The time to end by itself is over."""
+
+    generation: int
+
+
+@dataclass(frozen=True, slots=True)
+class KillExpired:
+    """The whole tree was killed, and after some seconds its leader has still not ended."""
 
     generation: int
 

@@ -59,6 +59,7 @@ from supervisor.messages import (
     EndInput,
     GraceExpired,
     KeeperLost,
+    KillExpired,
     OutputEnded,
     Patch,
     Retire,
@@ -86,6 +87,7 @@ _Fact = (
     | DrainEnded
     | GraceExpired
     | RunTimeExpired
+    | KillExpired
     | KeeperLost
 )
 
@@ -195,6 +197,7 @@ class Session(SessionStreams):
                 case BeginGrace(), Child() as child:
                     child.begin_grace(effect.seconds)
                 case KillTree(), Child() as child:
+                    child.begin_kill()
                     self.own(self._kill(child))
                 case BeginDrain(), Child() as child:
                     await self._begin_drain(child)
@@ -262,7 +265,7 @@ class Session(SessionStreams):
 
     # What became of it.
 
-    async def _fact(self, fact: _Fact) -> None:  # noqa: C901  one case for each fact
+    async def _fact(self, fact: _Fact) -> None:  # noqa: C901, PLR0912  one case for each fact
         match fact:
             case Spawned():
                 await self.spawned(fact.held, fact.keeper)
@@ -285,6 +288,8 @@ class Session(SessionStreams):
                 await self.happen(LifeEvent.GRACE_EXPIRED)
             case RunTimeExpired():
                 await self._run_time_expired()
+            case KillExpired():
+                await self.controls.survived(tuple(self.pids()))
             case KeeperLost():
                 if self._child is not None:
                     self._child.watch_exit()

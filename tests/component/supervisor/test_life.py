@@ -347,3 +347,24 @@ async def test_a_log_too_small_for_its_segments_is_refused_before_anything_is_st
     with pytest.raises(Refused, match="131072 is the least"):
         await rig.create("/bin/true", output=OutputSpec(capacity=131071))
     assert not rig.supervisor.sessions()
+
+
+async def test_a_leader_that_outlives_sigkill_is_named_and_nobody_waits_for_it(
+    each_rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("supervisor.child.KILL_S", 0.1)
+    session = await each_rig.sh("exec sleep 1000", id="x")
+    pid = session.record.pid
+    assert session.child is not None
+    with monkeypatch.context() as immortal:
+        immortal.setattr(type(session.child.held.containment), "kill", _nothing)
+        receipt = await each_rig.kill(session)
+    assert receipt.effect == {"tree_gone": False, "survivors": [pid]}
+    assert (session.record.state, session.record.survivors) == (State.STOPPING, (pid,))
+    receipt = await each_rig.kill(session)
+    assert receipt.effect["tree_gone"] is True
+    assert session.record.survivors == ()
+
+
+async def _nothing(_: object) -> None:
+    """A kill that reaches nobody, as one of a process of root or in a frozen cgroup."""
