@@ -6,12 +6,20 @@ Rules:
 - Directories are numbered, not named by session, since a spare joins its own before it is known
   which session it will become; cgroup v2 cannot rename.
 - A directory that is not empty yet when its session is dropped is remembered and removed later.
+- A session may make cgroups inside its own, so what is removed is a tree, from the bottom up; never
+  a part of one that has processes.
+- The keeper locks its base for its whole life: the base of a living keeper is nobody's to remove.
 """
 
 from __future__ import annotations
 
 import os
 import re
+from contextlib import suppress
+
+from supervisor.keeper import lock
+
+_BASE_PREFIX = "holdfast-"
 
 
 def own_cgroup() -> str | None:
@@ -40,12 +48,13 @@ class Cgroups:
 
         `home` is the keeper's own cgroup.
         """
-        self.base = os.path.join(home, f"holdfast-{keeper_id}")
+        self.base = os.path.join(home, f"{_BASE_PREFIX}{keeper_id}")
         self._home_fd = os.open(os.path.join(home, "cgroup.procs"), os.O_WRONLY | os.O_CLOEXEC)
         self._made = 0
         self._not_empty: list[str] = []
         try:
             os.mkdir(self.base, 0o755)
+            lock.take_directory(self.base)
             probe = self.make()
             os.stat(os.path.join(probe, "cgroup.kill"))  # Linux 5.14
             self.enter(probe)
@@ -77,23 +86,62 @@ class Cgroups:
 
     def remove(self, path: str) -> None:
         """Remove the directory now, or at a later call when processes are still in it."""
-        waiting, self._not_empty = [*self._not_empty, path], []
-        for each in waiting:
-            try:
-                os.rmdir(each)
-            except FileNotFoundError:
-                continue
-            except OSError:
-                self._not_empty.append(each)
+        self._not_empty = [each for each in (*self._not_empty, path) if not remove_tree(each)]
 
     def close(self) -> None:
         """Remove what is empty; a directory that still has processes stays."""
         os.close(self._home_fd)
-        for path in [*self._not_empty, os.path.join(self.base, str(self._made)), self.base]:
-            try:
-                os.rmdir(path)
-            except OSError:
-                continue
+        _remove_base(self.base)
+
+
+def tree_of(path: str) -> list[str]:
+    """`path` and all cgroups below it, each parent before its children; what is gone is skipped.
+
+    Without recursion: how deep it goes is up to the session.
+    """
+    found = [path]
+    for folder in found:  # which grows meanwhile
+        with suppress(OSError), os.scandir(folder) as entries:
+            found += [each.path for each in entries if each.is_dir(follow_symlinks=False)]
+    return found
+
+
+def remove_tree(path: str) -> bool:
+    """Remove a cgroup with all below it unless a process is in there; whether it is gone."""
+    try:
+        with open(os.path.join(path, "cgroup.events"), "rb") as file:
+            if b"populated 1" in file.read():
+                return False
+        for folder in reversed(tree_of(path)):
+            os.rmdir(folder)
+    except OSError:
+        return not os.path.exists(path)
+    return True
+
+
+def is_base(path: str) -> bool:
+    """Whether `path` names a keeper's own directory, as opposed to one of its sessions."""
+    return os.path.basename(path).startswith(_BASE_PREFIX)
+
+
+def base_lives(path: str) -> bool:
+    """Whether `path` is the base of a living keeper."""
+    return is_base(path) and lock.holder(path) is not None
+
+
+def remove_left_base(path: str) -> None:
+    """Remove what is empty of the base of a dead keeper; nothing of anything else."""
+    if is_base(path) and not base_lives(path):
+        _remove_base(path)
+
+
+def _remove_base(path: str) -> None:
+    with suppress(OSError):
+        for name in os.listdir(path):
+            folder = os.path.join(path, name)
+            if os.path.isdir(folder):
+                remove_tree(folder)
+        os.rmdir(path)
 
 
 def _cgroup2_mount() -> tuple[str, str] | None:

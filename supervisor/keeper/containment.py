@@ -23,6 +23,7 @@ from io import FileIO
 from typing import TYPE_CHECKING, Any, Protocol
 
 from supervisor.keeper import wire
+from supervisor.keeper.cgroup import base_lives, remove_left_base, remove_tree, tree_of
 from supervisor.keeper.errors import KeeperError
 from supervisor.keeper.tree import descendants_of, stat_fields
 
@@ -76,11 +77,13 @@ class CgroupContainment:
 
     def pids(self) -> list[int]:
         """See Containment."""
-        try:
-            with open(os.path.join(self.path, "cgroup.procs"), "rb") as file:
-                return [int(line) for line in file]
-        except FileNotFoundError:
-            return []
+        found: list[int] = []
+        for folder in tree_of(self.path):
+            # It may have been removed meanwhile; a threaded one cannot be read, and its members
+            # are those of the cgroup above.
+            with suppress(OSError), open(os.path.join(folder, "cgroup.procs"), "rb") as file:
+                found += map(int, file)
+        return list(dict.fromkeys(found))  # who moves down meanwhile is met twice
 
     async def empty(self, timeout: float) -> bool:
         """See Containment. Waits on `cgroup.events`, which changes when the last member ends."""
@@ -244,15 +247,20 @@ async def _ended_within(pid: int, timeout_s: float) -> None:
 
 
 async def kill_left_cgroup(path: str, timeout: float = 2.0) -> list[int]:
-    """Kill and remove the cgroup that a former keeper left; pids that survived."""
+    """Kill and remove the cgroup that a former keeper left; pids that survived.
+
+    `path` is a session's, or the base of all of them. A living keeper's base is left alone: its
+    members are then those that survived.
+    """
     left = CgroupContainment(path)
+    if base_lives(path):
+        return left.pids()
     with suppress(FileNotFoundError):
         await left.kill()
     if not await left.empty(timeout):
         return left.pids()
-    for folder in (path, os.path.dirname(path)):  # the keeper's own goes with its last session
-        with suppress(OSError):
-            os.rmdir(folder)
+    remove_tree(path)
+    remove_left_base(os.path.dirname(path))  # the keeper's own goes with its last session
     return []
 
 

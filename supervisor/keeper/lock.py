@@ -32,10 +32,20 @@ def take(path: str) -> bool:
     return True
 
 
+def take_directory(path: str) -> int:
+    """Lock a directory of our own until this process ends; the descriptor that must stay open.
+
+    A shared lock, since a directory cannot be opened for writing; `holder` sees it all the same.
+    """
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    fcntl.lockf(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    return fd
+
+
 def holder(path: str) -> int | None:
-    """Pid of the process that has the lock; None when nobody has."""
+    """Pid of the process that has the lock of a file or directory; None when nobody has."""
     try:
-        fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
         return None
     try:

@@ -10,6 +10,7 @@ import sys
 import pytest
 
 from supervisor.keeper.containment import kill_left_cgroup
+from supervisor.keeper.held import Held
 from tests.component.keeper.post import (
     PATIENCE_S,
     Post,
@@ -66,6 +67,10 @@ def lives(pid: int) -> bool:
             return file.read().rpartition(")")[2].split()[0] not in "ZX"
     except OSError:
         return False
+
+
+def is_gone(cgroup: str) -> bool:
+    return not os.path.exists(cgroup)  # noqa: PTH110 - a name in a system's hierarchy
 
 
 async def tree_of_five(post: Post) -> tuple[list[int], str]:
@@ -202,3 +207,66 @@ async def test_the_cgroup_of_a_killed_keeper_is_killed_by_its_path(post: Post) -
     with pytest.raises(FileNotFoundError):
         os.stat(path)  # noqa: PTH116 - a name in a system's hierarchy
     assert await kill_left_cgroup(path) == []
+
+
+NESTING = """
+import os, sys
+with open("/proc/self/cgroup") as file:
+    number = next(line for line in file if line.startswith("0::")).strip().rpartition("/")[2]
+own = f"{sys.argv[1]}/{number}"
+for name in ("a", "a/b", "spare"):
+    os.mkdir(f"{own}/{name}")
+if not os.fork():
+    with open(f"{own}/a/b/cgroup.procs", "w") as file:
+        file.write("0")
+    os.write(1, b"inside\\n")
+os.read(0, 1)
+"""
+"""A session that makes cgroups inside its own and moves a child into the lowest."""
+
+
+async def nested(post: Post) -> tuple[Held, str]:
+    """The session of two processes, and the path of its cgroup."""
+    program = (sys.executable, "-I", "-S", "-c", NESTING, str(post.client.cgroup_base))
+    held = await post.spawn("nested", *program, stdin="pipe")
+    assert await read_lines(held.stdout, 1) == ["inside"]
+    return held, str(held.containment.describe()["cgroup"])
+
+
+@pytest.mark.parametrize("containment", ["cgroup"])
+async def test_members_of_nested_cgroups_are_members(post: Post) -> None:
+    held, _ = await nested(post)
+    assert len(held.containment.pids()) == 2
+    assert held.containment.signal(signal.SIGTERM) == 2
+    assert await held.containment.empty(PATIENCE_S)
+
+
+@pytest.mark.parametrize("containment", ["cgroup"])
+async def test_nested_cgroups_go_with_their_session(post: Post) -> None:
+    held, path = await nested(post)
+    await held.containment.kill()
+    assert await held.containment.empty(PATIENCE_S)
+    await post.client.drop("nested", 1)
+    assert is_gone(path)
+
+
+@pytest.mark.parametrize("containment", ["cgroup"])
+async def test_the_base_of_a_killed_keeper_goes_with_all_below(post: Post) -> None:
+    await nested(post)
+    base, keeper = str(post.client.cgroup_base), post.client.pid
+    os.kill(keeper, signal.SIGKILL)
+    await process_ended(keeper)
+    assert await kill_left_cgroup(base) == []
+    assert is_gone(base)
+
+
+@pytest.mark.parametrize("containment", ["cgroup"])
+async def test_the_base_of_a_living_keeper_is_left_alone(post: Post) -> None:
+    held = await post.sh("only", "sleep 1000")
+    base = str(post.client.cgroup_base)
+    assert held.pid in await kill_left_cgroup(base)
+    assert lives(held.pid)
+    assert await kill_left_cgroup(str(held.containment.describe()["cgroup"])) == []
+    await post.client.drop("only", 1)
+    later = await post.sh("later", "echo works")
+    assert await read_lines(later.stdout, 1) == ["works"]
