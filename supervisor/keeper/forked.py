@@ -10,6 +10,16 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+HANDLED = (
+    signal.SIGCHLD,
+    signal.SIGTERM,
+    signal.SIGHUP,
+    signal.SIGINT,
+    signal.SIGUSR1,
+    signal.SIGUSR2,
+)
+"""Signals that the keeper handles, so that they do not end it."""
+
 
 def close_all_but(keep: Iterable[int]) -> None:
     """Close every descriptor above 2 that is not in `keep`.
@@ -26,5 +36,5 @@ def close_all_but(keep: Iterable[int]) -> None:
 def forget_signals() -> None:
     """Drop the keeper's wake-up descriptor and its handlers, which write to it."""
     signal.set_wakeup_fd(-1)
-    for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+    for number in HANDLED:
         signal.signal(number, signal.SIG_DFL)

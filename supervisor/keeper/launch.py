@@ -7,6 +7,7 @@ import os
 import resource
 import signal
 import socket
+import struct
 import sys
 import time
 from contextlib import suppress
@@ -15,12 +16,19 @@ from typing import TYPE_CHECKING
 from supervisor.keeper import lock
 from supervisor.keeper.errors import KeeperGone
 from supervisor.keeper.limits import soft_nofile
+from supervisor.keeper.tree import stat_fields
 
 if TYPE_CHECKING:
     from os import PathLike
 
 _AGAIN_S = 0.02
 """Pause between two looks at a socket that another starter's keeper is about to bind."""
+_PEER = struct.Struct("3i")
+"""struct ucred: pid, uid, gid; of a listener, those of the process that called listen(2)."""
+_FLAGS_FIELD = 6
+"""Index of the kernel's flags of the process in `stat_fields`."""
+_PF_EXITING = 0x4
+"""Of linux/sched.h."""
 _ENVIRONMENT = {"LANG": "C.UTF-8"}
 """All that the keeper gets. A child's environment is sent with its spawn; a marker of the caller
 here would let a CI job that kills everything of its own find the keeper."""
@@ -43,11 +51,13 @@ async def start_keeper(
     """
     path, lock_path = os.path.join(run_dir, "keeper.sock"), os.path.join(run_dir, "keeper.lock")
     # Connecting alone proves nothing: the listener of a keeper that is just dying still accepts.
-    if lock.holder(lock_path) and _accepts(path):
+    # The lock tells; where its file was removed, the process behind the listener does. What it
+    # does when that connection ends is to take its lock again.
+    if _accepts(path, proven=lock.holder(lock_path) is not None):
         return
     deadline = time.monotonic() + timeout_s
     await _end_of_file(_launch(str(run_dir), containment, executable, open_files), timeout_s)
-    while not _accepts(path):
+    while not _accepts(path, proven=True):
         if time.monotonic() >= deadline or not lock.holder(lock_path):
             raise KeeperGone(f"no keeper came up at {path}; see keeper.log beside it")
         await asyncio.sleep(_AGAIN_S)
@@ -96,9 +106,22 @@ async def _end_of_file(fd: int, timeout_s: float) -> None:
         os.close(fd)
 
 
-def _accepts(path: str) -> bool:
+def _accepts(path: str, *, proven: bool) -> bool:
+    """Whether somebody listens at `path`, and, unless that is proven already, is not dying."""
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK)
     with sock, suppress(OSError):
         sock.connect(path)
-        return True
+        if proven:
+            return True
+        peer = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size)
+        return not _dying(_PEER.unpack(peer)[0])
     return False
+
+
+def _dying(pid: int) -> bool:
+    """Whether a process has begun to exit; that is marked before its sockets close.
+
+    Raises OSError when it is gone.
+    """
+    fields = stat_fields(pid)
+    return fields[0] in "ZX" or bool(int(fields[_FLAGS_FIELD]) & _PF_EXITING)

@@ -16,10 +16,10 @@ _FLOCK = struct.Struct("hhqqi4x")
 """struct flock of 64-bit Linux: type, whence, start, length, pid."""
 
 
-def take(path: str) -> bool:
-    """Take the lock until this process ends; False when another process has it.
+def take(path: str) -> int | None:
+    """Take the lock until this process ends; its descriptor, or None when another has it.
 
-    The descriptor stays open on purpose: closing any descriptor of the file gives the lock up.
+    The descriptor must stay open: closing any descriptor of the file gives the lock up.
     """
     fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
@@ -28,8 +28,26 @@ def take(path: str) -> bool:
         os.close(fd)
         if error.errno not in (errno.EACCES, errno.EAGAIN):
             raise
-        return False
-    return True
+        return None
+    return fd
+
+
+def keep(path: str, fd: int) -> int:
+    """Take the lock again when its file was removed or replaced; the descriptor that counts now.
+
+    Raises OSError when there can be no such file.
+    """
+    try:
+        found, ours = os.stat(path), os.fstat(fd)
+        if (found.st_dev, found.st_ino) == (ours.st_dev, ours.st_ino):
+            return fd
+    except FileNotFoundError:
+        pass
+    again = take(path)
+    if again is None:
+        return fd
+    os.close(fd)
+    return again
 
 
 def take_directory(path: str) -> int:

@@ -7,9 +7,10 @@ Rules:
 - It never waits for the daemon. While a reply cannot be sent, no further request is read, so the
   queue holds the replies to one request; ends of children wait in a set, at most one each, and are
   only a nudge: `list` has the truth.
-- TERM, HUP and INT are handled, not ignored, because an ignored signal is inherited. HUP binds the
-  socket again when its file is gone.
-- Its lock proves to others that it lives.
+- TERM, HUP, INT, USR1 and USR2 are handled, not ignored, because an ignored signal is inherited.
+  HUP binds the socket again when its file is gone.
+- Its lock proves to others that it lives. A lock file or socket that was removed is made again at
+  the end of each connection, and within a minute.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from supervisor.keeper import lock, requests, wire
-from supervisor.keeper.forked import close_all_but
+from supervisor.keeper.forked import HANDLED, close_all_but
 from supervisor.keeper.orphans import Orphans
 from supervisor.keeper.reap import reap_some
 from supervisor.keeper.respawn import Respawner
@@ -44,12 +45,15 @@ QUIET_S = 0.005
 """After so long without an event the spare is made."""
 HELLO_S = 5.0
 """A connection that has not said hello by then is closed, since others wait behind it."""
+_LOOK_S = 60.0
+"""At least so often the files of lock and socket are looked for."""
 
 
 class Keeper:
     """The keeper's state and its loop."""
 
-    def __init__(self, run_dir: str, containment: str) -> None:
+    def __init__(self, run_dir: str, containment: str, lock_fd: int) -> None:
+        """`lock_fd` holds the lock of the run directory."""
         self.keeper_id = os.urandom(8).hex()
         self.sessions: dict[tuple[str, int], Session] = {}
         self.children: dict[int, Session | None] = {}
@@ -61,14 +65,16 @@ class Keeper:
         self.respawner = Respawner(self.spawner.soft_nofile)
         self.orphans = Orphans(self)
         self._socket_path = os.path.join(run_dir, SOCKET_NAME)
+        self._lock_path, self._lock_fd = os.path.join(run_dir, LOCK_NAME), lock_fd
+        self._look_at = 0.0
         self._epoll = select.epoll()
         self._serving: dict[int, Callable[[], None]] = {}
         self._wake, self._wake_write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         signal.set_wakeup_fd(self._wake_write, warn_on_full_buffer=False)
         self.watch(self._wake, self._woken)
+        self._daemon: socket.socket | None = None
         self._listener: socket.socket | None = None
         self.bind()
-        self._daemon: socket.socket | None = None
         self._greeted = False
         self._hello_by = 0.0
         self._replies: deque[tuple[Message, list[int]]] = deque()
@@ -99,24 +105,25 @@ class Keeper:
         self._epoll.unregister(fd)
 
     def bind(self) -> None:
-        """Listen, unless the file of our socket is in its place."""
+        """Listen and hold the lock, as far as their files are not in their places."""
+        self._look_at = time.monotonic() + _LOOK_S
+        with suppress(OSError):  # no directory: nobody can look for a keeper there either
+            self._lock_fd = lock.keep(self._lock_path, self._lock_fd)
+        if self._listener is not None and os.path.exists(self._socket_path):
+            return
+        try:
+            listener = _listen(self._socket_path)
+        except OSError:
+            if self._listener is None:
+                raise
+            return  # the directory is gone; what we have may still be served
         if self._listener is not None:
-            if os.path.exists(self._socket_path):
-                return
             if self._listener.fileno() in self._serving:
                 self.unwatch(self._listener.fileno())
             self._listener.close()
-        listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK)
-        with suppress(FileNotFoundError):
-            os.unlink(self._socket_path)
-        before = os.umask(0o177)
-        try:
-            listener.bind(self._socket_path)
-        finally:
-            os.umask(before)
-        listener.listen(128)
         self._listener = listener
-        self.watch(listener.fileno(), self._accept)
+        if self._daemon is None:
+            self.watch(listener.fileno(), self._accept)
 
     def leader_ended(self, session: Session, status: int) -> None:
         """Record the end of a session's leader and tell the daemon when it can hear."""
@@ -151,15 +158,15 @@ class Keeper:
         self._greeted = True
         self.ending = False
 
-    def _timeout_s(self) -> float | None:
-        due = []
+    def _timeout_s(self) -> float:
+        due = [self._look_at - time.monotonic()]
         if self.spawner.wants_spare:
             due.append(QUIET_S)
         if self.respawner.due is not None:
             due.append(self.respawner.due - time.monotonic())
         if self._daemon is not None and not self._greeted:
             due.append(self._hello_by - time.monotonic())
-        return max(min(due), 0.0) if due else None
+        return max(min(due), 0.0)
 
     def _on_time(self, *, quiet: bool) -> None:
         now = time.monotonic()
@@ -167,6 +174,8 @@ class Keeper:
             self._disconnect()
         if self.respawner.due is not None and now >= self.respawner.due:
             self.respawner.start(now)
+        if now >= self._look_at:
+            self.bind()
         if quiet and self.spawner.wants_spare:
             self.spawner.make_spare()
         self._flush()
@@ -295,22 +304,40 @@ def main(arguments: list[str]) -> None:
     close_all_but([])
     os.chdir("/")
     os.umask(0o022)
-    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGCHLD):
+    for number in HANDLED:
         signal.signal(number, lambda *_: None)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     try:
-        if not lock.take(lock_path):
+        lock_fd = lock.take(lock_path)
+        if lock_fd is None:
             other = lock.holder(lock_path)
             if other is not None:
                 os.kill(other, signal.SIGHUP)
             return
-        keeper = Keeper(run_dir, containment)
+        keeper = Keeper(run_dir, containment, lock_fd)
         _leave_stdio()
         keeper.run()
     except BaseException:  # the last words; whoever looks for them reads the file
         with open(os.path.join(run_dir, "keeper.log"), "a", encoding="utf-8") as log:
             traceback.print_exc(file=log)
         raise
+
+
+def _listen(path: str) -> socket.socket:
+    """A listener at `path`, for its owner only. Raises OSError."""
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK)
+    before = os.umask(0o177)
+    try:
+        with suppress(FileNotFoundError):
+            os.unlink(path)
+        listener.bind(path)
+        listener.listen(128)
+    except OSError:
+        listener.close()
+        raise
+    finally:
+        os.umask(before)
+    return listener
 
 
 def _hung_up(sock: socket.socket) -> bool:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
+from supervisor.keeper import lock
 from supervisor.keeper.client import KeeperClient, KeeperGone, Respawn, start_keeper
 from supervisor.keeper.tree import children_of
 from tests.component.keeper.post import ENV, Post, process_ended, read_some, readable
@@ -35,6 +37,32 @@ async def test_a_keeper_whose_socket_was_removed_binds_it_again(post: Post) -> N
     await post.connect()
     assert post.client.pid == keeper
     assert len(await post.children()) == 1
+
+
+async def test_a_keeper_whose_lock_was_removed_is_found_and_locks_again(post: Post) -> None:
+    await post.sh("stays", "sleep 1000")
+    keeper = post.client.pid
+    (post.run_dir / "keeper.lock").unlink()
+    await post.start()
+    post.client.close()
+    await post.connect()
+    assert post.client.pid == keeper
+    assert lock.holder(str(post.run_dir / "keeper.lock")) == keeper
+
+
+async def test_no_signal_but_kill_ends_the_keeper(post: Post) -> None:
+    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2):
+        os.kill(post.client.pid, number)
+    assert await post.children() == []
+
+
+async def test_a_socket_bound_again_waits_for_the_end_of_the_daemon(post: Post) -> None:
+    post.socket.unlink()
+    os.kill(post.client.pid, signal.SIGHUP)
+    assert await post.children() == []
+    await post.start()
+    assert await post.children() == []
+    assert not post.gone.is_set()
 
 
 async def test_the_keeper_tells_where_its_cgroups_are(post: Post) -> None:
