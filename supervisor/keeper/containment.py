@@ -5,7 +5,11 @@ Rules:
   ECHILD. Neither needs the keeper alive.
 - `pids` is a photograph. `signal` therefore opens a pidfd for each, looks again, and signals those
   that are in both: a number that was used again meanwhile is never hit.
+- A shim can be stopped by its own child. Each request continues it; one that leaves a kill without
+  an answer is killed itself.
 - A dead shim's children belong to the keeper, which then does the killing (`kill_orphans`).
+
+Over 400 lines, since both kinds keep one promise and share how they wait and how they signal.
 """
 
 from __future__ import annotations
@@ -29,6 +33,9 @@ from supervisor.keeper.tree import descendants_of, stat_fields
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+
+_ANSWER_S = 1.0
+"""A shim answers in milliseconds; one silent for so long is stopped."""
 
 
 class Containment(Protocol):
@@ -142,6 +149,8 @@ class ShimContainment:
         """`seq` of the last `empty`; a kill may be asked for while it waits."""
         self._emptied = 0
         """`seq` of the last answer that said empty."""
+        self._answered = 0
+        """Highest `seq` of a kill that was answered."""
         self._shim_ended = False
         self._waiting = asyncio.Lock()
         """A descriptor can have one reader in a loop."""
@@ -152,8 +161,14 @@ class ShimContainment:
 
     async def kill(self) -> None:
         """See Containment."""
-        if self._request("kill"):
-            return
+        for _ in range(2):
+            if not self._request("kill"):
+                break
+            if await self._answers(self._seq) and not self._shim_ended:
+                return
+        with suppress(ProcessLookupError):
+            signals.pidfd_send_signal(self._shim_pidfd, signals.SIGKILL)
+        await _until(lambda: exited(self._shim_pidfd), self._shim_pidfd, _ANSWER_S)
         await self._hear_of_orphans(kill=True)
 
     def pids(self) -> list[int]:
@@ -167,7 +182,7 @@ class ShimContainment:
         async with self._waiting:
             if self._request("empty"):
                 self._asked_empty = self._seq
-                if not await _until(self._heard_empty, self._control.fileno(), timeout):
+                if not await self._says_empty(deadline):
                     return False
                 if not self._shim_ended:
                     return True
@@ -187,9 +202,36 @@ class ShimContainment:
         self._control.close()
         os.close(self._shim_pidfd)
 
+    async def _says_empty(self, deadline: float) -> bool:
+        """Wait for that, and keep the shim going meanwhile."""
+        while True:
+            left_s = max(deadline - time.monotonic(), 0.0)
+            if await _until(self._heard_empty, self._control.fileno(), min(left_s, _ANSWER_S)):
+                return True
+            if left_s <= _ANSWER_S:
+                return False
+            self._continue()
+
+    async def _answers(self, seq: int) -> bool:
+        """Wait for the answer to a kill; whoever waits for empty may be the one that hears it."""
+        own = os.dup(self._control.fileno())
+        try:
+            return await _until(lambda: self._heard(seq), own, _ANSWER_S)
+        finally:
+            os.close(own)
+
+    def _heard(self, seq: int) -> bool:
+        self._heard_empty()
+        return self._shim_ended or self._answered >= seq
+
+    def _continue(self) -> None:
+        with suppress(OSError):  # it has ended
+            signals.pidfd_send_signal(self._shim_pidfd, signals.SIGCONT)
+
     def _request(self, verb: str) -> bool:
         """Send a request to the shim; false when it has ended."""
         self._seq += 1
+        self._continue()
         try:
             wire.send(self._control, {"seq": self._seq, "verb": verb})
         except OSError:
@@ -211,6 +253,8 @@ class ShimContainment:
             self._status = message.get("status", self._status)
             if message.get("empty"):
                 self._emptied = message["seq"]
+            elif "seq" in message:
+                self._answered = max(self._answered, message["seq"])
         return self._shim_ended or self._emptied == self._asked_empty
 
     async def _hear_of_orphans(self, *, kill: bool) -> None:
@@ -367,6 +411,6 @@ async def _until(check: Callable[[], bool], fd: int, timeout_s: float) -> bool:
     try:
         return await asyncio.wait_for(done, timeout_s)
     except TimeoutError:
-        return False
+        return check()
     finally:
         loop.remove_reader(fd)
