@@ -2,7 +2,8 @@
 
 Rules
 - A call is sent again after a broken connection only when that is harmless: it reads, or the
-  server knows it again by the ID it carries (a session's, a command's).
+  server knows it again by the ID it carries (a session's, a command's). The same holds for a call
+  that an ending daemon refused.
 - Answers are JSON as it came (`dict`, `list`): commands print most of it as it is.
 - Exceptions of the HTTP library do not leave this module.
 
@@ -21,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode, urlsplit
 
 from holdfast.backoff import Backoff
-from holdfast.errors import HoldfastError, NotReachable, ProtocolBroken, error_from
+from holdfast.errors import HoldfastError, NotReachable, ProtocolBroken, Unavailable, error_from
 
 if TYPE_CHECKING:
     from holdfast.address import Address
@@ -31,6 +32,7 @@ __all__ = ["Connection", "Query", "lines_of"]
 CONNECT_S = 10.0
 PAGE_SESSIONS = 500
 READ_BYTES = 256 * 1024
+ENDING = "The daemon is ending"  # how the refusal begins that the next daemon does not repeat
 
 Query = Mapping[str, str | int | float | bool | Sequence[str] | None]
 
@@ -39,7 +41,8 @@ class Connection:
     """Calls to the daemon at `address`, one after the other.
 
     `unreachable` is called when nothing listens at a unix socket: it makes a daemon listen there,
-    or raises. Without it, that is `NotReachable`. `was_reached` says whether it ever answered.
+    or raises. Without it, that is `NotReachable`. `was_reached` says whether anything ever took a
+    connection: the first answer of a long poll may be an hour away.
     """
 
     def __init__(
@@ -74,7 +77,9 @@ class Connection:
                 with self._response(method, path, query, body) as response:
                     content = response.read()
                 return json.loads(content) if content else None
-            except NotReachable:
+            except (NotReachable, Unavailable) as error:
+                if isinstance(error, Unavailable) and not error.message.startswith(ENDING):
+                    raise
                 delay = backoff.delay() if repeatable and self.was_reached else None
                 if delay is None:
                     raise
@@ -113,7 +118,6 @@ class Connection:
     ) -> Iterator[http.client.HTTPResponse]:
         try:
             response = self._send(method, path, query, body, accept)
-            self.was_reached = True
             if response.status >= http.client.BAD_REQUEST:
                 raise _error_of(response.status, response.read())
             yield response
@@ -148,6 +152,7 @@ class Connection:
                 raise
             self._unreachable(self.address)
             opened.connect()
+        self.was_reached = True
         if opened.sock is not None:
             opened.sock.settimeout(None)  # a stop answers when its grace is over
         return opened

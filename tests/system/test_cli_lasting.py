@@ -1,0 +1,54 @@
+"""`hold` goes on where something under it ends: its daemon, its reader, one of its sessions."""
+
+from __future__ import annotations
+
+import os
+import select
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.system.daemon import Daemon
+from tests.system.hold_command import PATIENCE_S, Hold
+
+
+@pytest.fixture
+def hold(daemon: Daemon, tmp_path: Path) -> Hold:
+    return Hold(daemon.environment, tmp_path)
+
+
+def wait_connected(child: subprocess.Popen[bytes]) -> None:
+    """Wait until the command is connected to its daemon; no descriptor tells of it."""
+    deadline = time.monotonic() + PATIENCE_S
+    while not is_connected(child.pid):
+        assert time.monotonic() < deadline, "it did not connect"
+        select.select([], [], [], 0.01)
+
+
+def is_connected(pid: int) -> bool:
+    """Whether a unix socket of the process is connected (state 03, proc(5))."""
+    lines = [line.split() for line in Path("/proc/net/unix").read_text().splitlines()]
+    connected = {f"socket:[{line[6]}]" for line in lines[1:] if line[5] == "03"}
+    fds = Path(f"/proc/{pid}/fd")
+    return any(os.readlink(fds / name) in connected for name in os.listdir(fds))
+
+
+def test_wait_goes_on_through_a_sigkill_of_the_daemon(hold: Hold, daemon: Daemon) -> None:
+    session = hold.start("--", "sh", "-c", "read x; exit 5")
+    with hold.running("wait", session, "--for", "exit") as child:
+        wait_connected(child)
+        daemon.kill9()
+        daemon.wait_answering()
+        hold.out("send", session, "--eof")
+        assert child.wait(PATIENCE_S) == 5
+
+
+def test_send_passes_stdin_on_before_it_ends_the_input(hold: Hold) -> None:
+    for arguments in (["--eof"], ["-", "--eof"]):
+        session = hold.start("--", "cat")
+        hold.out("send", session, *arguments, stdin=b"piped")
+        assert hold("wait", session).returncode == 0
+        assert hold.out("logs", session) == "piped"
+    assert hold("send", session, "--line").returncode == 64
