@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import select
 import subprocess
 import time
@@ -32,7 +31,7 @@ def is_connected(pid: int) -> bool:
     lines = [line.split() for line in Path("/proc/net/unix").read_text().splitlines()]
     connected = {f"socket:[{line[6]}]" for line in lines[1:] if line[5] == "03"}
     fds = Path(f"/proc/{pid}/fd")
-    return any(os.readlink(fds / name) in connected for name in os.listdir(fds))
+    return any(str(fd.readlink()) in connected for fd in fds.iterdir())
 
 
 def test_wait_goes_on_through_a_sigkill_of_the_daemon(hold: Hold, daemon: Daemon) -> None:
@@ -52,3 +51,11 @@ def test_send_passes_stdin_on_before_it_ends_the_input(hold: Hold) -> None:
         assert hold("wait", session).returncode == 0
         assert hold.out("logs", session) == "piped"
     assert hold("send", session, "--line").returncode == 64
+
+
+def test_logs_say_that_their_beginning_was_dropped(hold: Hold) -> None:
+    session = hold.start("--", "sh", "-c", "head -c 200000000 /dev/zero; echo last")
+    assert hold("wait", session).returncode == 0
+    done = hold("logs", session)
+    assert b"bytes of output are no longer kept" in done.stderr
+    assert done.stdout.endswith(b"last\n")

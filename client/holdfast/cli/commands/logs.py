@@ -56,6 +56,8 @@ def logs_command(
     connection = invocation.connect()
     session_id = session_of(connection, session)["id"]
     query = {"tail_lines": lines, "since": since and since_of(since, datetime.now(UTC))}
+    if lines is None and since is None:
+        query["offset"] = 0  # said aloud, a beginning that is no longer kept is refused, and told
     query |= {"stream": stream, "follow": follow, "format": "jsonl", "encoding": "base64"}
     printer = Printer(timestamps=timestamps, safe=safe)
     for piece in pieces(connection, session_id, query):
