@@ -55,7 +55,6 @@ def body_of(
     body: dict[str, Any] = {"id": given["id_"] or new_id(), **fixed}
     body["command"] = _command(command, given["shell"])
     optional = {
-        "name": given["name"],
         "labels": pairs(given["labels"], "--label"),
         "env": variables(given["env"], given["env_file"]),
         "shell": given["shell"],
@@ -67,6 +66,8 @@ def body_of(
     body.update(_who(given["user"]))
     if given["timeout"] is not None:
         body["timeouts"] = {"run": given["timeout"]}
+    if given["name"] is not None:
+        body["name"] = given["name"]  # an empty one is the daemon's to refuse
     return body
 
 

@@ -50,7 +50,23 @@ def test_conditions_in_words(text: str, condition: Any) -> None:
     assert condition_of(text) == condition
 
 
-@pytest.mark.parametrize("text", ["", "port:", "port:x", "idle:", "log:", "Exit", "http:x"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "port:",
+        "port:x",
+        "idle:",
+        "log:",
+        "Exit",
+        "http:x",
+        "port:0",
+        "port:65536",
+        "idle:0",
+        "idle:nan",
+        "idle:inf",
+    ],
+)
 def test_conditions_that_are_none(text: str) -> None:
     with pytest.raises(click.BadParameter):
         condition_of(text)
@@ -123,6 +139,11 @@ def test_exec_reads_flags_with_values(
 def test_exec_without_dashes_does_not_guess() -> None:
     with pytest.raises(click.UsageError):
         exec_command.make_context("exec", ["box", "ls"])
+
+
+def test_an_empty_name_is_sent_to_be_refused() -> None:
+    assert body(name="")["name"] == ""
+    assert "name" not in body()
 
 
 def test_nothing_of_the_caller_goes_to_another_daemon() -> None:

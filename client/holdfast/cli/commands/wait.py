@@ -20,6 +20,7 @@ __all__ = ["KINDS", "condition_of", "exit_of_wait", "wait_command", "waited"]
 
 ASK_S = 45.0  # the daemon holds an answer back for 50 s at most
 KINDS = "exit|ended|change|log:RE|port:N|idle:S"
+RANGES = {"port": "1 to 65535, or any,", "idle": "a number above 0"}
 WHOLE = ("exit", "ended", "change")
 
 
@@ -32,12 +33,24 @@ def condition_of(text: str) -> Any:
         if kind == "log" and given:
             return {"log": given}
         if kind == "port":
-            return {"port": given if given == "any" else int(given)}
+            return {"port": given if given == "any" else _port(given)}
         if kind == "idle":
-            return {"idle": float(given)}
+            return {"idle": _seconds(given)}
     except ValueError as error:
-        raise click.BadParameter(f"{text!r}: a number is expected after {kind}:") from error
+        raise click.BadParameter(f"{text!r}: {RANGES[kind]} is expected after {kind}:") from error
     raise click.BadParameter(f"{text!r} is none of {KINDS}")
+
+
+def _port(text: str) -> int:
+    if (port := int(text)) not in range(1, 65536):
+        raise ValueError(text)
+    return port
+
+
+def _seconds(text: str) -> float:
+    if not 0 < (seconds := float(text)) < float("inf"):
+        raise ValueError(text)
+    return seconds
 
 
 @click.command("wait")
