@@ -10,6 +10,7 @@ Rules
 from __future__ import annotations
 
 import os
+import pwd
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -55,5 +56,5 @@ def _in_file(key: str, environ: Mapping[str, str]) -> str | None:
 
 
 def _base(environ: Mapping[str, str], name: str, below_home: str) -> Path:
-    home = Path(environ.get("HOME") or Path.home())
-    return absolute(environ.get(name) or home / below_home)
+    home = environ.get("HOME") or pwd.getpwuid(os.getuid()).pw_dir
+    return absolute(environ.get(name) or Path(home) / below_home)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import pwd
 from pathlib import Path
 
 import pytest
@@ -77,3 +79,11 @@ def test_a_file_that_makes_no_sense_is_left_to_the_daemon(tmp_path: Path, writte
     file.write_text(written)
     environ = {"HOLDFAST_CONFIG": str(file), "XDG_STATE_HOME": "/x"}
     assert state_dir(environ) == Path("/x/holdfast")
+
+
+def test_an_empty_home_is_the_one_of_the_password_database(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("HOME", "")
+    home = Path(pwd.getpwuid(os.getuid()).pw_dir)
+    assert state_dir({"HOME": ""}) == home / ".local/state/holdfast"
