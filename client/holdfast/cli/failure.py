@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 
 import click
 
@@ -31,7 +32,8 @@ def exit_of(error: HoldfastError, *, starting: bool = False) -> int:
 
 def say(message: str) -> None:
     """One line of talk, on stderr, with nothing in it that a terminal would obey."""
-    click.echo(f"hold: {escaped(message)}", err=True)
+    with suppress(OSError):  # a stderr that takes nothing leaves nowhere to say so
+        click.echo(f"hold: {escaped(message)}", err=True)
 
 
 def report(error: HoldfastError, *, as_json: bool) -> None:

@@ -25,7 +25,7 @@ from holdfast.attachment import Attachment
 from holdfast.cli.connection import Connection
 from holdfast.cli.escapes import HELP, EscapeKeys, Request
 from holdfast.cli.exits import Exit, exit_of_session
-from holdfast.cli.failure import say
+from holdfast.cli.failure import Failure, say
 from holdfast.cli.keyboard import Keyboard
 from holdfast.cli.resolve import path_of
 from holdfast.cli.screen import Screen
@@ -126,10 +126,15 @@ class _Foreground:
     async def _carry(self) -> None:
         try:
             await self._attachment.run()
-        except BrokenPipeError:
+        except OSError as error:
+            if isinstance(error, HoldfastError):
+                raise
             if self.how.owns:
                 await self._stop_unread()
-            raise
+            if isinstance(error, BrokenPipeError):
+                raise
+            fate = "was stopped" if self.how.owns else "goes on"
+            raise Failure(f"cannot write: {error.strerror}; {self.how.shown} {fate}") from error
 
     async def _leave(self, carrying: asyncio.Task[None]) -> int | None:
         """End all that runs here; the exit code of leaving, None when the session ended."""

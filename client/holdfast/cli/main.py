@@ -3,11 +3,13 @@
 Rules
 - A command's file is imported when that command is called, and what is heavy in it when needed.
 - stdout is data, stderr is talk. Every failure is one line on stderr, `hold: ...`.
-- An interrupt exits with 130; a reader of stdout that went away with 141, in silence.
+- An interrupt exits with 130; a reader of stdout that went away with 141, in silence;
+  a stdout that takes nothing (a full disk) with 1. Closed from the start, it is a sink.
 """
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from importlib import import_module
@@ -50,6 +52,7 @@ MODULES = {
     "version": "version",
 }
 INTERRUPTED = 130
+UNWRITABLE = {errno.EBADF, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.ENOSPC}
 
 
 class Commands(click.Group):
@@ -99,11 +102,14 @@ def cli(ctx: click.Context, /, no_autostart: bool, **given: Any) -> None:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command and return its exit code."""
+    _open_missing()
     code = _called(arguments, Invocation())
     try:
         sys.stdout.flush()
     except BrokenPipeError:
         code = Exit.BROKEN_PIPE
+    except OSError as error:
+        code = _unwritten(error)
     if code == Exit.BROKEN_PIPE:
         _discard_stdout()
     return code
@@ -129,6 +135,27 @@ def _called(arguments: list[str] | None, invocation: Invocation) -> int:
     except HoldfastError as error:
         report(error, as_json=invocation.as_json)
         return exit_of(error, starting=invocation.starting)
+    except OSError as error:
+        return _unwritten(error)
+
+
+def _unwritten(error: OSError) -> int:
+    """Say that output found no place, and let what is left of it go nowhere."""
+    what = "cannot write: " if error.errno in UNWRITABLE else ""
+    say(f"{what}{error.strerror or error}")
+    _discard_stdout()
+    return Exit.FAILURE
+
+
+def _open_missing() -> None:
+    """Open what the caller closed, so that no other file gets its number and is written to."""
+    for name, fd in (("stdout", 1), ("stderr", 2)):
+        if getattr(sys, name) is None:
+            opened = os.open(os.devnull, os.O_WRONLY)
+            if opened != fd:
+                os.dup2(opened, fd)
+                os.close(opened)
+            setattr(sys, name, os.fdopen(fd, "w", closefd=False))
 
 
 def _discard_stdout() -> None:
