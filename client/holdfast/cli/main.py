@@ -103,8 +103,8 @@ def cli(ctx: click.Context, /, no_autostart: bool, **given: Any) -> None:
 def main(arguments: list[str] | None = None) -> int:
     """Run one command and return its exit code."""
     _open_missing()
-    code = _called(arguments, Invocation())
     try:
+        code = _called(arguments, Invocation())
         sys.stdout.flush()
     except BrokenPipeError:
         code = Exit.BROKEN_PIPE
@@ -135,8 +135,6 @@ def _called(arguments: list[str] | None, invocation: Invocation) -> int:
     except HoldfastError as error:
         report(error, as_json=invocation.as_json)
         return exit_of(error, starting=invocation.starting)
-    except OSError as error:
-        return _unwritten(error)
 
 
 def _unwritten(error: OSError) -> int:
