@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import select
 import subprocess
 import time
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.system.daemon import Daemon
-from tests.system.hold_command import PATIENCE_S, Hold
+from tests.system.hold_command import HOLD, PATIENCE_S, Hold
 
 
 @pytest.fixture
@@ -59,3 +60,21 @@ def test_logs_say_that_their_beginning_was_dropped(hold: Hold) -> None:
     done = hold("logs", session)
     assert b"bytes of output are no longer kept" in done.stderr
     assert done.stdout.endswith(b"last\n")
+
+
+def test_a_run_whose_output_finds_no_place_is_stopped_and_says_so(hold: Hold) -> None:
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(
+            [HOLD, "run", "--name", "r", "--", "sh", "-c", "echo out; exec sleep 60"],
+            env=hold.environment, stdout=full, stderr=subprocess.PIPE, check=False,
+        )  # fmt: skip
+    assert done.stderr == b"hold: cannot write: No space left on device; r was stopped\n"
+    assert done.returncode == 1
+    assert hold.json("inspect", "r")["state"] == "exited"
+
+
+def test_rm_of_several_goes_on_behind_one_that_is_missing(hold: Hold) -> None:
+    session = hold.start("--", "true")
+    assert hold("wait", session).returncode == 0
+    done = hold("rm", "--json", "no-such-session", session)
+    assert (done.returncode, json.loads(done.stdout)) == (66, {"removed": session})

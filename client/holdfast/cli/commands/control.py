@@ -15,6 +15,7 @@ from holdfast.cli.arguments import (
     sessions_argument,
     size_of,
 )
+from holdfast.cli.each import for_each
 from holdfast.cli.exits import Exit
 from holdfast.cli.failure import say
 from holdfast.cli.invocation import Invocation
@@ -121,13 +122,17 @@ def control_all(
     refs: list[str],
     fields: dict[str, Any],
 ) -> int:
-    """Send the verb to each session and print its ID (or the receipt); 1 when one was not done."""
-    failed = False
-    for ref in refs:
-        receipt = control(connection, ref, verb, fields)
+    """Send the verb to each session and print its ID (or the receipt).
+
+    1 when one was not done; of several refusals the highest code.
+    """
+
+    def one(own: Connection, ref: str) -> int:
+        receipt = control(own, ref, verb, fields)
         click.echo(json.dumps(receipt) if invocation.as_json else receipt["session"])
-        failed |= not is_done(receipt)
-    return Exit.FAILURE if failed else Exit.OK
+        return Exit.OK if is_done(receipt) else Exit.FAILURE
+
+    return for_each(invocation, connection, refs, one)
 
 
 def control(connection: Connection, ref: str, verb: str, fields: dict[str, Any]) -> dict[str, Any]:
