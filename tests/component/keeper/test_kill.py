@@ -274,7 +274,10 @@ async def test_the_base_of_a_living_keeper_is_left_alone(post: Post) -> None:
 
 @pytest.mark.parametrize("containment", ["shim"])
 async def test_a_shim_that_its_child_stopped_is_continued(post: Post) -> None:
-    held = await post.sh("stopper", "kill -STOP $PPID; echo stopped; sleep 1000")
+    held = await post.sh(
+        "stopper", "read go; kill -STOP $PPID; echo stopped; sleep 1000", stdin="pipe"
+    )
+    os.write(held.stdin or -1, b"go\n")
     assert await read_lines(held.stdout, 1) == ["stopped"]
     await held.containment.kill()
     assert await held.containment.empty(PATIENCE_S)
@@ -285,7 +288,10 @@ async def test_a_shim_that_its_child_stopped_is_continued(post: Post) -> None:
 async def test_a_shim_that_stays_silent_is_killed_and_then_its_tree(
     post: Post, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    held = await post.sh("stopper", "kill -STOP $PPID; echo stopped; sleep 1000")
+    held = await post.sh(
+        "stopper", "read go; kill -STOP $PPID; echo stopped; sleep 1000", stdin="pipe"
+    )
+    os.write(held.stdin or -1, b"go\n")
     assert await read_lines(held.stdout, 1) == ["stopped"]
     monkeypatch.setattr(held.containment, "_continue", lambda: None)  # as if stopped at once again
     await held.containment.kill()
