@@ -78,3 +78,16 @@ def test_rm_of_several_goes_on_behind_one_that_is_missing(hold: Hold) -> None:
     assert hold("wait", session).returncode == 0
     done = hold("rm", "--json", "no-such-session", session)
     assert (done.returncode, json.loads(done.stdout)) == (66, {"removed": session})
+
+
+def test_a_session_without_a_terminal_is_left_by_the_same_keys(hold: Hold) -> None:
+    session = hold.start("--", "sh", "-c", "echo ready; cat")
+    with hold.on_terminal("attach", session) as terminal:
+        terminal.until("ready")
+        terminal.until_raw()
+        terminal.type(b"\x04")
+        terminal.until("the input stays open")
+        terminal.type(b"\x1dd")
+        assert terminal.wait() == 0
+        assert terminal.is_as_before
+        assert b"the session goes on" in terminal.raw_output

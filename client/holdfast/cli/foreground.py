@@ -54,6 +54,7 @@ LEAVE_S = 2.0
 REDRAW_S = 0.5
 TOLD_TRIES = 8
 INTERRUPTED = 130
+END_KEY = b"\x04"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,6 +101,8 @@ class _Foreground:
             self._transport, how.session_id, self._protocol, self._take, self._retrying
         )
         self._raw = how.tty and is_terminal(0)
+        # Without a terminal of its own, an attached session still leaves ours by its keys.
+        self._keyed = self._raw or (is_terminal(0) and not how.owns and how.stdin)
         self._screen = Screen(
             is_terminal=how.tty and is_terminal(1), cut_first_line=how.tail_bytes is not None
         )
@@ -258,12 +261,15 @@ class _Foreground:
     # What comes from the caller.
 
     def _typed(self, content: bytes) -> None:
-        if self._protocol.role == "observer" and not self._raw:
+        if self._protocol.role == "observer" and not self._keyed:
             return
         if not content:
             self._end_of_stdin()
             return
-        for part in self._keys.feed(content) if self._raw else [content]:
+        if self._keyed and not self._raw and END_KEY in content:
+            content = content.replace(END_KEY, b"")
+            say(f"the input stays open; hold send {self.how.shown} --eof ends it")
+        for part in self._keys.feed(content) if self._keyed else [content]:
             if part is Request.DETACH:
                 self._go(Exit.STILL_RUNNING if self.how.owns else Exit.OK)
             elif part is Request.HELP:
@@ -302,7 +308,7 @@ class _Foreground:
 
     def _resized(self) -> None:
         size = terminal_size()
-        if size is not None and self._protocol.role == "writer":
+        if self._raw and size is not None and self._protocol.role == "writer":
             self._resize(size)
 
     def _resize(self, size: dict[str, int]) -> None:
@@ -325,11 +331,12 @@ class _Foreground:
 
     @contextmanager
     def _terminal(self) -> Iterator[None]:
-        if not self._raw:
+        if not self._keyed:
             yield
             return
         farewell = f"the session goes on: hold attach {self.how.shown}"
-        with RawTerminal(self._screen.modes.undo, self._resized, farewell):
+        undo = self._screen.modes.undo
+        with RawTerminal(undo, self._resized, farewell, keys_only=not self._raw):
             yield
 
     @contextmanager

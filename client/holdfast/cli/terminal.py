@@ -48,12 +48,19 @@ class RawTerminal:
     """A context in which stdin is a raw terminal. `undo` gives what to write on leaving.
 
     `resumed` is called when the command was stopped and goes on, with the terminal raw again.
+    With `keys_only` it is not raw: each key comes at once, and echo and ctrl-c stay.
     `farewell` is the line that stands on stderr when a signal ends the command.
     """
 
     def __init__(
-        self, undo: Callable[[], bytes], resumed: Callable[[], None], farewell: str
+        self,
+        undo: Callable[[], bytes],
+        resumed: Callable[[], None],
+        farewell: str,
+        *,
+        keys_only: bool = False,
     ) -> None:
+        self._keys_only = keys_only
         self._undo = undo
         self._resumed = resumed
         self._farewell = farewell
@@ -65,7 +72,7 @@ class RawTerminal:
         for number in ENDING:
             self._handlers[number] = signal.signal(number, self._die)
         self._handlers[signal.SIGTSTP] = signal.signal(signal.SIGTSTP, self._stop)
-        tty.setraw(STDIN, termios.TCSADRAIN)
+        self._set()
         return self
 
     def __exit__(
@@ -99,8 +106,17 @@ class RawTerminal:
     def _stop(self, _number: int, _frame: FrameType | None) -> None:
         self._restore()
         os.kill(os.getpid(), signal.SIGSTOP)
-        tty.setraw(STDIN, termios.TCSADRAIN)
+        self._set()
         self._resumed()
+
+    def _set(self) -> None:
+        if not self._keys_only:
+            tty.setraw(STDIN, termios.TCSADRAIN)
+            return
+        modes = termios.tcgetattr(STDIN)
+        modes[3] &= ~termios.ICANON
+        modes[6][termios.VMIN], modes[6][termios.VTIME] = 1, 0
+        termios.tcsetattr(STDIN, termios.TCSADRAIN, modes)
 
 
 def _write_now(fd: int, content: bytes) -> None:
