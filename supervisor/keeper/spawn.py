@@ -27,6 +27,8 @@ from supervisor.keeper.streams import Streams, open_streams
 if TYPE_CHECKING:
     from supervisor.keeper.wire import Message
 
+_SHIM_ANSWERS_S = 1.0
+"""The keeper serves nobody while a shim starts, so it waits no longer than this, twice."""
 _RESERVED_FDS = 64
 """Left free below the limit, so that accepting a daemon and reading /proc go on working."""
 
@@ -189,9 +191,11 @@ class Spawner:
         session.shim_pid = shim_pid
         self._children[shim_pid] = session
         try:
-            started, fds = wire.receive(report)
+            started, fds = _first_word(report, shim_pid)
         except (EOFError, OSError) as error:
-            session.killing = True  # the shim was killed: what it started comes to us
+            session.killing = True  # the shim is dead: what it started comes to us
+            with suppress(ProcessLookupError):
+                os.kill(shim_pid, signal.SIGKILL)
             raise SpawnFailed(errno.EAGAIN, "process limit", "the shim ended early") from error
         if "pid" not in started:
             raise SpawnFailed(started["errno"], started["stage"])
@@ -202,6 +206,21 @@ class Spawner:
         os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)
         cgroups.remove(path)
+
+
+def _first_word(report: socket.socket, shim_pid: int) -> tuple[Message, list[int]]:
+    """What a new shim reports. Its child may have stopped it before that: it is continued once.
+
+    Raises TimeoutError when it stays silent, EOFError when it has ended.
+    """
+    report.settimeout(_SHIM_ANSWERS_S)
+    try:
+        return wire.receive(report)
+    except TimeoutError:
+        os.kill(shim_pid, signal.SIGCONT)
+        return wire.receive(report)
+    finally:
+        report.settimeout(None)
 
 
 def _become_subreaper() -> bool:

@@ -297,3 +297,12 @@ async def test_a_shim_that_stays_silent_is_killed_and_then_its_tree(
     await held.containment.kill()
     assert await held.containment.empty(PATIENCE_S)
     assert not lives(held.pid)
+
+
+@pytest.mark.parametrize("containment", ["shim"])
+async def test_a_child_that_stops_its_shim_at_once_does_not_hang_the_keeper(post: Post) -> None:
+    for number in range(5):  # before or after the shim's first word, as chance will have it
+        held = await post.sh(f"stopper{number}", "kill -STOP $PPID; echo stopped; sleep 1000")
+        assert await read_lines(held.stdout, 1) == ["stopped"]
+        await held.containment.kill()
+        assert await held.containment.empty(PATIENCE_S)
