@@ -30,6 +30,8 @@ async def post_input(request: Request) -> Response:
     session = services(request).supervisor.find(request.path_params["id"])
     query = Query(request.scope["query_string"], _FIELDS)
     offset, close = query.number("offset"), query.flag("close")
+    if close and _ended_before(session) and not await request.body():
+        return Json({"next": session.record.input_next})
     written = _open_input(session)
     if offset is not None:
         written.write(b"", offset)  # refuses an offset ahead of the input before reading the body
@@ -59,6 +61,11 @@ async def feed(session: Session, written: SessionInput, data: bytes, offset: int
             raise Refused("The session's input ended first.", next=written.next)
         else:
             await session.changes.wait()
+
+
+def _ended_before(session: Session) -> bool:
+    """Whether the input was ended, and the child with it: to end it again changes nothing."""
+    return session.input is None and session.record.input_closed
 
 
 def _open_input(session: Session) -> SessionInput:

@@ -444,10 +444,10 @@ class Session(SessionStreams):
     # Requests.
 
     async def _end_input(self) -> None:
-        if self.input is None:
-            raise Refused("the session takes no input")
         if self.record.input_closed:
             return
+        if self.input is None:
+            raise Refused("the session takes no input")
         if self.record.spec.tty:
             self.input.write(_END_OF_INPUT)
             return

@@ -152,6 +152,9 @@ async def test_input_is_repeated_only_if_it_is_equal(node: Node) -> None:
     for _ in range(2):
         assert (await node.http.post(f"{path}?close", content=b"")).status_code == 200
     await node.ended(session_id)
+    again = await node.http.post(f"{path}?close", content=b"")
+    assert (again.status_code, again.json()) == (200, {"next": 6})
+    assert (await node.http.post(f"{path}?close", content=b"more")).status_code == 400
     assert (await output(node, session_id)).text == "abcde\n"
 
 
