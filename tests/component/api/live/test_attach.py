@@ -66,11 +66,10 @@ async def test_output_comes_as_it_is_printed_and_input_goes_in(node: Node) -> No
         await heard.until_output(b"got one\n")
         await heard.types(b"one\ntwo\n", 0)  # a repeat, and more
         await heard.until_output(b"got two\n")
-        confirmed = await heard.until("input")
-        while confirmed["next"] < 8:
-            confirmed = await heard.until("input")
         await heard.says(type="input_end")
         assert await heard.to_the_end() == 1000
+    # At the latest the last input is confirmed before the exit is told.
+    assert max(told["next"] for told in heard.messages if told["type"] == "input") == 8
     assert bytes(heard.output) == b"got one\ngot two\n"
 
 
@@ -271,20 +270,20 @@ FLOOD = "head -c 30000000 /dev/zero"
 
 async def test_a_stuck_client_holds_up_nobody_and_is_told_its_gap(node: Node) -> None:
     options = {"stdin": "pipe", "output": {"capacity": 1 << 20}}
-    session_id = await node.start(f"read -r x; {FLOOD}; echo end", **options)
+    session_id = await node.start(f"echo first; read -r x; {FLOOD}; echo end", **options)
     async with node.attach(session_id, "client=stuck", max_queue=1) as connection:
         stuck = Heard(connection)
-        await stuck.until("live")
+        await stuck.until_output(b"first\n")  # from then on what it misses is its own slowness
         async with node.attach(session_id, "client=brisk&role=observer") as other:
             brisk = Heard(other)
-            await brisk.until("live")
+            await brisk.until_output(b"first\n")
             await node.http.post(f"/v1/sessions/{session_id}/input", content=b"\n")
             assert await brisk.to_the_end() == 1000
         await node.ended(session_id)
         assert await stuck.to_the_end() == 1000
     for heard in (stuck, brisk):
         missing = sum(to - from_ for from_, to, _ in heard.gaps)
-        assert len(heard.output) + missing == 30_000_004
+        assert len(heard.output) + missing == 30_000_010
         assert heard.output.endswith(b"end\n")
     assert stuck.gaps
     assert {reason for _, _, reason in stuck.gaps} == {"slow"}
@@ -292,10 +291,10 @@ async def test_a_stuck_client_holds_up_nobody_and_is_told_its_gap(node: Node) ->
 
 async def test_a_slow_client_can_ask_to_be_disconnected(node: Node) -> None:
     options = {"stdin": "pipe", "output": {"capacity": 1 << 20}}
-    session_id = await node.start(f"read -r x; {FLOOD}; echo end", **options)
+    session_id = await node.start(f"echo first; read -r x; {FLOOD}; echo end", **options)
     async with node.attach(session_id, "on_slow=disconnect", max_queue=1) as connection:
         stuck = Heard(connection)
-        await stuck.until("live")
+        await stuck.until_output(b"first\n")
         await node.http.post(f"/v1/sessions/{session_id}/input", content=b"\n")
         await node.ended(session_id)
         assert await stuck.to_the_end() == 4408
