@@ -261,10 +261,15 @@ class Outgoing:
         if news < _CONFIRM_AT_ONCE_BYTES:
             if self._confirm_at_s is None:
                 self._confirm_at_s = now_s + _CONFIRM_S
-                self._timer = self._clock.call_later(_CONFIRM_S, self._session.changes.notify)
+                self._timer = self._clock.call_later(_CONFIRM_S, self._confirm_is_due)
             if now_s < self._confirm_at_s:
                 return None
         return self._confirmation()
+
+    def _confirm_is_due(self) -> None:
+        """The timer rang, which is what counts: the loop's clock may be a moment ahead of ours."""
+        self._confirm_at_s = 0.0
+        self._session.changes.notify()
 
     def _confirmation(self) -> str | None:
         input_ = self._input
