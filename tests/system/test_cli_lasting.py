@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import select
 import subprocess
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -31,8 +33,14 @@ def is_connected(pid: int) -> bool:
     """Whether a unix socket of the process is connected (state 03, proc(5))."""
     lines = [line.split() for line in Path("/proc/net/unix").read_text().splitlines()]
     connected = {f"socket:[{line[6]}]" for line in lines[1:] if line[5] == "03"}
-    fds = Path(f"/proc/{pid}/fd")
-    return any(str(fd.readlink()) in connected for fd in fds.iterdir())
+    return any(target in connected for target in open_targets(pid))
+
+
+def open_targets(pid: int) -> Iterator[str]:
+    """What the descriptors of a process lead to, without those that it closes meanwhile."""
+    for fd in Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):
+            yield str(fd.readlink())
 
 
 def test_wait_goes_on_through_a_sigkill_of_the_daemon(hold: Hold, daemon: Daemon) -> None:
