@@ -61,6 +61,8 @@ class Keeper:
         None, strangers. An entry outlives the session, until the child is reaped."""
         self.ending = False
         """Whether a daemon asked to end this keeper once it holds no session."""
+        self.daemon_pid = 0
+        """Of the daemon that is connected, or was last."""
         self.spawner = Spawner(self.keeper_id, containment, self.children)
         self.respawner = Respawner(self.spawner.soft_nofile)
         self.orphans = Orphans(self)
@@ -188,9 +190,11 @@ class Keeper:
             return
         daemon.settimeout(0)
         peer = daemon.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
-        if struct.unpack("3i", peer)[1] not in (0, os.geteuid()):
+        pid, uid, _ = struct.unpack("3i", peer)
+        if uid not in (0, os.geteuid()):
             daemon.close()
             return
+        self.daemon_pid = pid
         self._daemon, self._greeted = daemon, False
         self._hello_by = time.monotonic() + HELLO_S
         self.unwatch(self._listener.fileno())

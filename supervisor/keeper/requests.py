@@ -157,12 +157,12 @@ def _drop(keeper: Keeper, message: Message) -> Answer:
 
 
 def _bye(keeper: Keeper, _: Message) -> Answer:
-    keeper.respawner.said_bye()
+    keeper.respawner.said_bye(keeper.daemon_pid)
     return [({}, [])]
 
 
 def _end(keeper: Keeper, _: Message) -> Answer:
-    keeper.respawner.said_bye()
+    keeper.respawner.said_bye(keeper.daemon_pid)
     keeper.ending = True
     return [({}, [])]
 

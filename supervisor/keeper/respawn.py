@@ -3,6 +3,9 @@
 Nobody reads the children's pipes while there is no daemon, so a daemon whose connection ended
 without `bye` is started again after 0, 1, 2, 4 ... 60 s. The count begins anew after 10 s of
 connection; a connecting daemon cancels the wait.
+
+A good-bye is meant for all: a daemon that was started here and has not got as far as to connect is
+ended with it. Else it would find the lock free, and serve where somebody wanted no daemon.
 """
 
 from __future__ import annotations
@@ -47,9 +50,11 @@ class Respawner:
         self._connected_at = now
         self.due = None
 
-    def said_bye(self) -> None:
-        """The end of this connection is meant."""
+    def said_bye(self, peer: int) -> None:
+        """The end of this connection is meant. `peer` is the pid of the daemon that says so."""
         self._command = None
+        if self.pid is not None and self.pid != peer:  # a child of ours, so the pid is its own
+            os.kill(self.pid, signal.SIGTERM)
 
     def connection_ended(self, now: float) -> None:
         """The daemon is gone; plan its next start."""

@@ -173,6 +173,23 @@ async def test_a_daemon_that_said_bye_is_not_started_again(
     assert os.read(started, 1) == b""
 
 
+async def test_bye_ends_a_started_daemon_that_has_not_connected_yet(
+    post: Post, tmp_path: Path
+) -> None:
+    fifo = tmp_path / "started"
+    os.mkfifo(fifo)
+    reading = os.open(fifo, os.O_RDWR | os.O_NONBLOCK)
+    post.client.close()
+    await post.connect(Respawn(("/bin/sh", "-c", f"echo $$ > {fifo}; exec sleep 1000"), ENV))
+    post.client.close()
+    await readable(reading)
+    late = int(os.read(reading, 100))
+    os.close(reading)
+    await post.connect()
+    await post.client.bye()
+    await process_ended(late)
+
+
 async def test_the_keeper_ends_when_asked_and_empty(tmp_path: Path) -> None:
     post = Post(tmp_path, "auto")
     await post.start()

@@ -43,7 +43,7 @@ def test_a_connecting_daemon_cancels_the_wait() -> None:
 @pytest.mark.parametrize(
     "ending",
     [
-        lambda respawner: respawner.said_bye(),
+        lambda respawner: respawner.said_bye(1),
         lambda respawner: respawner.connected(None, 100.0),
     ],
 )
