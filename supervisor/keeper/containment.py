@@ -145,12 +145,10 @@ class ShimContainment:
         self._status: int | None = None
         self._seq = time.monotonic_ns()
         """Counts on from here; monotonic over all daemons since boot, so old answers are known."""
-        self._asked_empty = self._seq
-        """`seq` of the last `empty`; a kill may be asked for while it waits."""
-        self._emptied = 0
-        """`seq` of the last answer that said empty."""
         self._answered = 0
         """Highest `seq` of a kill that was answered."""
+        self._is_empty = False
+        """Whether the shim said so; it is true for good, and the shim may serve others after it."""
         self._shim_ended = False
         self._waiting = asyncio.Lock()
         """A descriptor can have one reader in a loop."""
@@ -162,10 +160,12 @@ class ShimContainment:
     async def kill(self) -> None:
         """See Containment."""
         for _ in range(2):
-            if not self._request("kill"):
+            if self._heard_empty() or not self._request("kill"):
                 break
             if await self._answers(self._seq) and not self._shim_ended:
                 return
+        if self._is_empty:
+            return
         with suppress(ProcessLookupError):
             signals.pidfd_send_signal(self._shim_pidfd, signals.SIGKILL)
         await _until(lambda: exited(self._shim_pidfd), self._shim_pidfd, _ANSWER_S)
@@ -173,6 +173,8 @@ class ShimContainment:
 
     def pids(self) -> list[int]:
         """See Containment. With a dead shim: those that the last kill or empty heard of."""
+        if self._heard_empty() and self._is_empty:
+            return []
         found = self._orphans if exited(self._shim_pidfd) else descendants_of(self._shim_pid)
         return [pid for pid in found if _lives(pid)]
 
@@ -180,13 +182,10 @@ class ShimContainment:
         """See Containment."""
         deadline = time.monotonic() + timeout
         async with self._waiting:
-            if self._request("empty"):
-                self._asked_empty = self._seq
-                if not await self._says_empty(deadline):
-                    return False
-                if not self._shim_ended:
-                    return True
-            return await self._orphans_gone(deadline)
+            asked = not self._heard_empty() and self._request("empty")
+            if asked and not await self._says_empty(deadline):
+                return False
+            return self._is_empty or await self._orphans_gone(deadline)
 
     def signal(self, signum: int) -> int:
         """See Containment. Nobody once the shim is dead: only the keeper may signal its orphans."""
@@ -198,7 +197,8 @@ class ShimContainment:
         return self._status
 
     def close(self) -> None:
-        """See Containment."""
+        """See Containment. From here on nothing is signalled: the numbers are somebody else's."""
+        self._is_empty = True
         self._control.close()
         os.close(self._shim_pidfd)
 
@@ -221,8 +221,7 @@ class ShimContainment:
             os.close(own)
 
     def _heard(self, seq: int) -> bool:
-        self._heard_empty()
-        return self._shim_ended or self._answered >= seq
+        return self._heard_empty() or self._answered >= seq
 
     def _continue(self) -> None:
         with suppress(OSError):  # it has ended
@@ -240,8 +239,8 @@ class ShimContainment:
         return True
 
     def _heard_empty(self) -> bool:
-        """Take what the shim said; whether it answered the last request, or has ended."""
-        while not self._shim_ended:
+        """Take what the shim said; whether nothing is left of the tree, or the shim has ended."""
+        while not (self._is_empty or self._shim_ended):
             try:
                 message, fds = wire.receive(self._control)
             except BlockingIOError:
@@ -251,11 +250,9 @@ class ShimContainment:
                 break
             wire.close_all(fds)
             self._status = message.get("status", self._status)
-            if message.get("empty"):
-                self._emptied = message["seq"]
-            elif "seq" in message:
-                self._answered = max(self._answered, message["seq"])
-        return self._shim_ended or self._emptied == self._asked_empty
+            self._answered = max(self._answered, message.get("seq", 0))
+            self._is_empty = "empty" in message
+        return self._is_empty or self._shim_ended
 
     async def _hear_of_orphans(self, *, kill: bool) -> None:
         """Ask the keeper what a dead shim left.

@@ -31,6 +31,7 @@ from supervisor.keeper.forked import HANDLED, close_all_but
 from supervisor.keeper.orphans import Orphans
 from supervisor.keeper.reap import reap_some
 from supervisor.keeper.respawn import Respawner
+from supervisor.keeper.shims import Shims
 from supervisor.keeper.spawn import Spawner
 
 if TYPE_CHECKING:
@@ -58,12 +59,13 @@ class Keeper:
         self.sessions: dict[tuple[str, int], Session] = {}
         self.children: dict[int, Session | None] = {}
         """Direct children of the keeper by pid: shims, leaders without shim, orphans and, as
-        None, strangers. An entry outlives the session, until the child is reaped."""
+        None, idle shims and strangers. An entry outlives the session, until the child is reaped."""
         self.ending = False
         """Whether a daemon asked to end this keeper once it holds no session."""
         self.daemon_pid = 0
         """Of the daemon that is connected, or was last."""
-        self.spawner = Spawner(self.keeper_id, containment, self.children)
+        self.shims = Shims(self)
+        self.spawner = Spawner(self.keeper_id, containment, self.children, self.shims)
         self.respawner = Respawner(self.spawner.soft_nofile)
         self.orphans = Orphans(self)
         self._socket_path = os.path.join(run_dir, SOCKET_NAME)
@@ -136,8 +138,6 @@ class Keeper:
 
     def forget(self, session: Session) -> None:
         """Drop a session from all tables."""
-        if session.report is not None:
-            self.unwatch(session.report.fileno())
         if session in self.orphans.bereft:
             self.orphans.bereft.remove(session)
         self._ended.pop((session.id, session.generation), None)
@@ -147,9 +147,6 @@ class Keeper:
     def hold(self, session: Session) -> None:
         """Put a new session into the table."""
         self.sessions[session.id, session.generation] = session
-        if session.report is not None:
-            session.report.settimeout(0)
-            self.watch(session.report.fileno(), lambda: self._hear_shim(session))
 
     def holds(self, session: Session) -> bool:
         """Whether it is in the table: neither dropped nor failed while it was spawned."""
@@ -178,6 +175,7 @@ class Keeper:
             self.respawner.start(now)
         if now >= self._look_at:
             self.bind()
+            self.shims.rest()
         if quiet and self.spawner.wants_spare:
             self.spawner.make_spare()
         self._flush()
@@ -267,31 +265,18 @@ class Keeper:
         elif pid == self.spawner.spare_pid:
             self.spawner.spare_ended()
         session = self.children.get(pid)
-        if session is not None and session.shim_pid == pid:
-            self._hear_shim(session)  # what it said before it died
+        if session is None:
+            self.shims.ended(pid)
+        elif session.shim is not None and session.shim_pid == pid:
+            self.shims.hear(session.shim)  # what it said before it died
             if self.holds(session) or session.killing:
                 self.orphans.bereft.append(session)
                 self.orphans.look()  # at once: its leader may be the next that is reaped here
-        elif session is not None and session.pid == pid:
+        elif session.pid == pid:
             self.leader_ended(session, status)
         self.children.pop(pid, None)  # only now: until it is reaped `look` sees it
         if session is not None:
             session.orphans.discard(pid)
-
-    def _hear_shim(self, session: Session) -> None:
-        """Read all that a shim reported."""
-        while session.report is not None:
-            try:
-                message, fds = wire.receive(session.report)
-            except BlockingIOError:
-                return
-            except (EOFError, OSError, ValueError):
-                self.unwatch(session.report.fileno())
-                session.report.close()
-                session.report = None
-                return
-            wire.close_all(fds)
-            self.leader_ended(session, message["status"])
 
 
 def main(arguments: list[str]) -> None:

@@ -7,8 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    import socket
-
+    from supervisor.keeper.shims import ShimProcess
     from supervisor.keeper.wire import Message
 
 
@@ -27,15 +26,18 @@ class Session:
     slave: int | None = None
     """Held until the leader was reaped, so that the master gives no EIO before."""
     cgroup: str | None = None
-    shim_pid: int | None = None
-    report: socket.socket | None = None
-    """To the shim; None without one or after its end."""
+    shim: ShimProcess | None = None
     status: int | None = None
     """Wait status of the leader."""
     orphans: set[int] = field(default_factory=set)
     """Children that came to the keeper when the shim died."""
     killing: bool = False
     """Whether orphans are killed as they come."""
+
+    @property
+    def shim_pid(self) -> int | None:
+        """Pid of its shim, which works for it at least until `drop`."""
+        return self.shim.pid if self.shim else None
 
     def describe(self, containment: str) -> tuple[Message, list[int]]:
         """What the daemon is told, and the descriptors named in `fds`, in that order."""
@@ -67,6 +69,3 @@ class Session:
         self.close_slave()
         for name in list(self.fds):
             os.close(self.fds.pop(name))
-        if self.report is not None:
-            self.report.close()
-            self.report = None

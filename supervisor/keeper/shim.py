@@ -1,22 +1,28 @@
-"""The shim: a subreaper forked per session where no cgroup can be made.
+"""The shim: a subreaper that holds one session's tree together where no cgroup can be made.
 
 Rules:
 - Whatever of the session loses its parent becomes a child of the shim (PR_SET_CHILD_SUBREAPER), so
   its descendants are exactly the session, however they change group, session or environment.
 - It kills only its direct children: their pids cannot be used again before it reaps them. Their
   children become its own by that, and so on until waitid says ECHILD, the kernel's proof of empty.
-- It reports the leader's status to the keeper and to the holders of its control socket, and only
+- It reports the leader's status to the holders of its control socket and to the keeper, and only
   then reaps it.
+- Released and empty, it says so and waits for the next session.
 - When keeper and daemon are both gone it kills its tree and ends: nobody could do it later.
 
-Report socket, to the keeper: `{pid}` with the leader's pidfd, or `{errno, stage}`; `{status}`;
-from the keeper: `{verb: release}`. Control socket, to the daemon: `{status}`, `{seq, ...}`; from
-it: `{seq, verb: kill | empty}`; an answer to `empty` comes when it is true. A `seq` is unique over
-all daemons, so an answer meant for a former one is recognised.
+Report socket, for the shim's whole life. The keeper sends `{plan}` with the leader's 0, 1, 2 and
+the control socket; later `{verb: release}`. The shim sends `{pid}` with the leader's pidfd, or
+`{errno, stage}` and is idle; `{status}`; `{idle}`.
+
+Control socket, for one session. The daemon sends `{seq, verb: kill | empty}`. The shim sends
+`{status}`; `{seq}` for a kill that is under way; `{empty}` when nothing is left of the tree, and
+again when asked after that. A `seq` is unique over all daemons, so an answer meant for a former
+one is recognised.
 """
 
 from __future__ import annotations
 
+import gc
 import os
 import select
 import signal
@@ -32,59 +38,76 @@ from supervisor.keeper.reap import has_children, reap_some
 from supervisor.keeper.tree import children_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from supervisor.keeper.wire import Message
 
 
-def run(
-    plan: Message, stdio: Sequence[int], report: socket.socket, control: socket.socket
-) -> Never:
-    """Be the shim of one session, from fork to exit. Never returns."""
+def run(report: socket.socket) -> Never:
+    """Be a shim, from fork to exit. Never returns."""
     try:
+        gc.freeze()  # a collection would write to, and so copy, every page shared with the keeper
         forget_signals()
-        close_all_but([*stdio, report.fileno(), control.fileno()])
+        close_all_but([report.fileno()])
         with suppress(OSError):  # the keeper knows it and calls this containment weaker
             prctl(PR_SET_CHILD_SUBREAPER, 1)
-        Shim(report, control).serve(plan, stdio)
+        wake, wake_write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
+        while True:
+            report.settimeout(None)
+            work, fds = wire.receive(report)
+            Shim(report, socket.socket(fileno=fds.pop()), (wake, wake_write)).serve(
+                work["plan"], fds
+            )
+    except EOFError:
+        os._exit(0)  # nobody has work any more
     finally:
         os._exit(1)
 
 
 class Shim:
-    """The state of one shim process."""
+    """A shim at work: the state of one session."""
 
-    def __init__(self, report: socket.socket, control: socket.socket) -> None:
+    def __init__(
+        self, report: socket.socket, control: socket.socket, wake: tuple[int, int]
+    ) -> None:
+        """`wake` is the pipe into which signals are written."""
         self._report: socket.socket | None = report
         self._control: socket.socket | None = control
+        self._wake, self._wake_write = wake
         self._leader = 0
         self._killing = False
         self._released = False
-        self._asking: int | None = None
-        """`seq` of the daemon that waits for empty; a later one takes its place."""
-        self._wake, self._wake_write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-        signal.signal(signal.SIGCHLD, lambda *_: None)
-        signal.set_wakeup_fd(self._wake_write, warn_on_full_buffer=False)
+        self._told_empty = False
 
-    def serve(self, plan: Message, stdio: Sequence[int]) -> None:
-        """Start the leader and serve until nothing is left to do."""
+    def serve(self, plan: Message, stdio: list[int]) -> None:
+        """Start the leader; return when the shim is idle, end when there is nobody to be idle for.
+
+        `stdio` are descriptors of this process, closed here.
+        """
         if not self._start(plan, stdio):
             return
-        for fd in set(stdio):
-            os.close(fd)
         while True:
             self._reap()
             if not has_children() and self._settle():
-                return
+                break
             self._wait()
+        if self._control is not None:
+            self._control.close()
+        if self._report is None:
+            os._exit(0)
+        self._tell(self._report, {"idle": True})
 
-    def _start(self, plan: Message, stdio: Sequence[int]) -> bool:
+    def _start(self, plan: Message, stdio: list[int]) -> bool:
         assert self._report is not None  # noqa: S101 - for the type checker
+        assert self._control is not None  # noqa: S101 - for the type checker
         try:
             self._leader = child.start(plan, stdio)
         except SpawnFailed as error:
+            wire.close_all(stdio)
+            self._control.close()
             wire.send(self._report, {"errno": error.errno, "stage": error.stage})
             return False
+        wire.close_all(stdio)
         pidfd = os.pidfd_open(self._leader)  # before the reap, while the pid is surely its own
         wire.send(self._report, {"pid": self._leader}, [pidfd])
         os.close(pidfd)
@@ -99,8 +122,8 @@ class Shim:
     def _ended(self, pid: int, status: int) -> None:
         if pid == self._leader:
             self._leader = 0
-            self._tell(self._report, {"status": status})
             self._tell(self._control, {"status": status})
+            self._tell(self._report, {"status": status})
 
     def _kill_children(self) -> None:
         if self._leader:
@@ -111,11 +134,11 @@ class Shim:
                 os.kill(pid, signal.SIGKILL)
 
     def _settle(self) -> bool:
-        """Nothing is left of the tree: answer who waits for it; whether the shim may end."""
+        """Nothing is left of the tree, nor will be: say so; whether the work is over."""
         self._killing = False
-        if self._asking is not None:
-            self._tell(self._control, {"seq": self._asking, "empty": True})
-            self._asking = None
+        if not self._told_empty:
+            self._told_empty = True
+            self._tell(self._control, {"empty": True})
         return self._released or (self._report is None and self._control is None)
 
     def _wait(self) -> None:
@@ -148,7 +171,7 @@ class Shim:
             self._killing = True
             self._tell(sock, {"seq": message["seq"]})
         elif verb == "empty":
-            self._asking = message["seq"]
+            self._told_empty = False
 
     def _tell(self, sock: socket.socket | None, message: Message) -> None:
         """Send without ever blocking: nobody may be reading, and the tree comes first."""

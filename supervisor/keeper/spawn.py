@@ -1,7 +1,7 @@
 """Spawning a session: its streams, its containment, its program.
 
 With cgroups: by the spare when one is ready, else the keeper enters the session's cgroup, spawns
-and leaves it again. Without: by a shim forked for the session. Whatever fails, nothing is left
+and leaves it again. Without: by a shim. Whatever fails, nothing is left
 open, and the error has its errno and its stage.
 """
 
@@ -10,12 +10,11 @@ from __future__ import annotations
 import errno
 import os
 import signal
-import socket
 import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from supervisor.keeper import child, shim, wire
+from supervisor.keeper import child
 from supervisor.keeper.cgroup import Cgroups, own_cgroup
 from supervisor.keeper.errors import SpawnFailed
 from supervisor.keeper.limits import raise_nofile
@@ -25,10 +24,9 @@ from supervisor.keeper.spare import Spare
 from supervisor.keeper.streams import Streams, open_streams
 
 if TYPE_CHECKING:
+    from supervisor.keeper.shims import Shims
     from supervisor.keeper.wire import Message
 
-_SHIM_ANSWERS_S = 1.0
-"""The keeper serves nobody while a shim starts, so it waits no longer than this, twice."""
 _RESERVED_FDS = 64
 """Left free below the limit, so that accepting a daemon and reading /proc go on working."""
 
@@ -36,7 +34,9 @@ _RESERVED_FDS = 64
 class Spawner:
     """Makes sessions. `containment` is `cgroup`, `shim`, or `children` (shim without subreaper)."""
 
-    def __init__(self, keeper_id: str, wanted: str, children: dict[int, Session | None]) -> None:
+    def __init__(
+        self, keeper_id: str, wanted: str, children: dict[int, Session | None], shims: Shims
+    ) -> None:
         """Choose the containment: `wanted` is `auto`, `cgroup` or `shim`.
 
         `children` is the keeper's table of its direct children, into which new ones are put.
@@ -49,6 +49,7 @@ class Spawner:
         self._cgroups = None if wanted == "shim" else _cgroups(keeper_id, required=wanted != "auto")
         self._spare: Spare | None = None
         self._children = children
+        self._shims = shims
         self.shim_kind = "shim" if _become_subreaper() else "children"
         """What a shim amounts to here: `children` reaches only processes with living parents."""
 
@@ -65,7 +66,7 @@ class Spawner:
     @property
     def wants_spare(self) -> bool:
         """Whether a quiet moment should be used for `make_spare`."""
-        return self._cgroups is not None and self._spare is None
+        return self._spare is None if self._cgroups else self._shims.none_idle
 
     @property
     def spare_pid(self) -> int | None:
@@ -73,8 +74,10 @@ class Spawner:
         return self._spare.pid if self._spare else None
 
     def make_spare(self) -> None:
-        """Fork a spare; without one the next spawn is only slower."""
-        if self._cgroups is not None:
+        """Fork a spare, or a shim ahead; without one the next spawn is only slower."""
+        if self._cgroups is None:
+            self._shims.make_ahead()
+        else:
             with suppress(OSError):
                 self._spare = Spare(self._cgroups)
 
@@ -104,9 +107,7 @@ class Spawner:
 
     def drop(self, session: Session) -> None:
         """Close what the session holds and let go of its containment, which may still be full."""
-        if session.report is not None:
-            with suppress(OSError):
-                wire.send(session.report, {"verb": "release"})
+        self._shims.release(session)
         session.close()
         if session.cgroup is not None and self._cgroups is not None:
             self._cgroups.remove(session.cgroup)
@@ -126,7 +127,7 @@ class Spawner:
             os.fchown(streams.slave, plan["user"]["uid"], -1)  # as login does: it opens its tty
         session.started_at_ns = time.time_ns()
         if self._cgroups is None:
-            self._start_in_shim(session, plan, streams)
+            self._shims.start(session, plan, streams.child)
             return
         session.pid, session.cgroup = self._start_in_cgroup(self._cgroups, plan, streams)
         try:
@@ -176,51 +177,10 @@ class Spawner:
             raise SpawnFailed(error.errno or 0, "cgroup") from error
         return pid
 
-    def _start_in_shim(self, session: Session, plan: Message, streams: Streams) -> None:
-        """Fork a shim, have it start the leader, and hold both sockets to it."""
-        report, report_theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        control, control_theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with report_theirs, control_theirs:
-            session.report, session.fds["control"] = report, control.detach()
-            try:
-                shim_pid = os.fork()
-            except OSError as error:
-                raise SpawnFailed(error.errno or 0, "process limit") from error
-            if not shim_pid:
-                shim.run(plan, streams.child, report_theirs, control_theirs)
-        session.shim_pid = shim_pid
-        self._children[shim_pid] = session
-        try:
-            started, fds = _first_word(report, shim_pid)
-        except (EOFError, OSError) as error:
-            session.killing = True  # the shim is dead: what it started comes to us
-            with suppress(ProcessLookupError):
-                os.kill(shim_pid, signal.SIGKILL)
-            raise SpawnFailed(errno.EAGAIN, "process limit", "the shim ended early") from error
-        if "pid" not in started:
-            raise SpawnFailed(started["errno"], started["stage"])
-        session.pid, session.fds["pidfd"] = started["pid"], fds[0]
-        session.fds["shim"] = os.pidfd_open(shim_pid)
-
     def _undo(self, cgroups: Cgroups, pid: int, path: str) -> None:
         os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)
         cgroups.remove(path)
-
-
-def _first_word(report: socket.socket, shim_pid: int) -> tuple[Message, list[int]]:
-    """What a new shim reports. Its child may have stopped it before that: it is continued once.
-
-    Raises TimeoutError when it stays silent, EOFError when it has ended.
-    """
-    report.settimeout(_SHIM_ANSWERS_S)
-    try:
-        return wire.receive(report)
-    except TimeoutError:
-        os.kill(shim_pid, signal.SIGCONT)
-        return wire.receive(report)
-    finally:
-        report.settimeout(None)
 
 
 def _become_subreaper() -> bool:

@@ -11,6 +11,7 @@ import pytest
 from supervisor.keeper import wire
 from supervisor.keeper.client import KeeperClient, KeeperError, KeeperGone, SpawnRequest
 from supervisor.keeper.containment import exit_status_of
+from supervisor.keeper.shims import IDLE
 from tests.component.keeper.post import (
     ENV,
     PATIENCE_S,
@@ -209,5 +210,6 @@ async def test_the_keeper_gives_back_every_descriptor(post: Post) -> None:
         held.close()
         post.all_held.clear()
         await post.client.drop(session, 1)
-    # The spare comes and goes with one descriptor; a shim's end is heard when it has ended.
-    assert len(os.listdir(fds)) - before in (-1, 0, 1)  # noqa: PTH208 - a count
+    # The spare comes and goes with one descriptor, and so does each idle shim.
+    ahead = 1 if post.containment == "cgroup" else IDLE
+    assert abs(len(os.listdir(fds)) - before) <= ahead  # noqa: PTH208 - a count
