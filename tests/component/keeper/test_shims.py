@@ -97,3 +97,22 @@ async def test_idle_shims_end_with_their_keeper(post: Post) -> None:
     os.kill(post.client.pid, signal.SIGKILL)
     for shim in shims:
         await process_ended(shim)
+
+
+async def test_shims_that_die_together_leave_each_session_its_own(post: Post) -> None:
+    held = [await post.sh(f"held{number}", "echo up; exec sleep 1000") for number in range(3)]
+    for each in held:
+        assert await read_lines(each.stdout, 1) == ["up"]
+    os.kill(post.client.pid, signal.SIGSTOP)
+    for each in held:
+        os.kill(shim_of(each), signal.SIGKILL)
+        await process_ended(shim_of(each))
+    os.kill(post.client.pid, signal.SIGCONT)
+    await held[0].containment.kill()
+    assert await post.exit_of("held0") == signal.SIGKILL
+    assert not await held[1].containment.empty(0)
+    os.kill(held[1].pid, signal.SIGTERM)
+    assert await post.exit_of("held1") == signal.SIGTERM
+    assert held[2].containment.pids() == []  # nobody asked
+    assert not await held[2].containment.empty(0)
+    assert held[2].containment.pids() == [held[2].pid]
