@@ -109,7 +109,8 @@ class Shim:
             return False
         wire.close_all(stdio)
         pidfd = os.pidfd_open(self._leader)  # before the reap, while the pid is surely its own
-        wire.send(self._report, {"pid": self._leader}, [pidfd])
+        with suppress(OSError):  # the keeper has ended: heard below, and maybe the end of the tree
+            wire.send(self._report, {"pid": self._leader}, [pidfd])
         os.close(pidfd)
         return True
 
