@@ -7,7 +7,8 @@ Rules:
   children become its own by that, and so on until waitid says ECHILD, the kernel's proof of empty.
 - It reports the leader's status to the holders of its control socket and to the keeper, and only
   then reaps it.
-- Released and empty, it says so and waits for the next session.
+- Released and empty, it says so and waits for the next session, unless this one changed what the
+  next would inherit: then it ends.
 - When keeper and daemon are both gone it kills its tree and ends: nobody could do it later.
 
 Report socket, for the shim's whole life. The keeper sends `{plan}` with the leader's 0, 1, 2 and
@@ -33,6 +34,7 @@ from typing import TYPE_CHECKING, Never
 from supervisor.keeper import child, wire
 from supervisor.keeper.errors import SpawnFailed
 from supervisor.keeper.forked import close_all_but, forget_signals
+from supervisor.keeper.inherited import inherited
 from supervisor.keeper.prctl import PR_SET_CHILD_SUBREAPER, prctl
 from supervisor.keeper.reap import has_children, reap_some
 from supervisor.keeper.tree import children_of
@@ -74,6 +76,7 @@ class Shim:
         self._report: socket.socket | None = report
         self._control: socket.socket | None = control
         self._wake, self._wake_write = wake
+        self._found = inherited()
         self._leader = 0
         self._killing = False
         self._released = False
@@ -93,7 +96,7 @@ class Shim:
             self._wait()
         if self._control is not None:
             self._control.close()
-        if self._report is None:
+        if self._report is None or inherited() != self._found:
             os._exit(0)
         self._tell(self._report, {"idle": True})
 

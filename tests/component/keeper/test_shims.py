@@ -116,3 +116,24 @@ async def test_shims_that_die_together_leave_each_session_its_own(post: Post) ->
     assert held[2].containment.pids() == []  # nobody asked
     assert not await held[2].containment.empty(0)
     assert held[2].containment.pids() == [held[2].pid]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "prlimit --pid $PPID --nofile=77:99",
+        "renice -n 7 -p $PPID >/dev/null",
+        "echo 500 > /proc/$PPID/oom_score_adj",
+    ],
+)
+async def test_what_a_session_changed_in_its_shim_is_not_inherited(post: Post, change: str) -> None:
+    for number in range(3):
+        script = f"ulimit -Hn; nice; cat /proc/self/oom_score_adj; {change}"
+        held = await post.sh(f"s{number}", script)
+        found = await read_to_end(held.stdout)
+        if not number:
+            first = found
+        assert found == first
+        assert await held.containment.empty(PATIENCE_S)
+        await post.client.drop(held.session, 1)
+        await post.children()
