@@ -234,6 +234,7 @@ class ShimContainment:
         try:
             wire.send(self._control, {"seq": self._seq, "verb": verb})
         except OSError:
+            self._heard_empty()  # its last words first: it may be empty, and serve another by now
             self._shim_ended = True
             return False
         return True
@@ -245,6 +246,8 @@ class ShimContainment:
                 message, fds = wire.receive(self._control)
             except BlockingIOError:
                 break
+            except ConnectionResetError:  # it left a request unread; what it said is behind this
+                continue
             except (EOFError, OSError, ValueError):
                 self._shim_ended = True
                 break

@@ -137,3 +137,20 @@ async def test_what_a_session_changed_in_its_shim_is_not_inherited(post: Post, c
         assert await held.containment.empty(PATIENCE_S)
         await post.client.drop(held.session, 1)
         await post.children()
+
+
+async def test_a_request_that_comes_too_late_hits_nobody(post: Post) -> None:
+    """The shim says empty and is given away between the look at its words and the request."""
+    ended = await post.sh("ended", "exit 3")
+    assert await post.exit_of("ended") == 3 << 8
+    late = ended.containment
+    await post.client.drop("ended", 1)
+    living = await post.sh("living", "echo up; exec sleep 1000")
+    while shim_of(living) != shim_of(ended):
+        living = await post.sh(f"{living.session}.", "echo up; exec sleep 1000")
+    late._request("kill")  # type: ignore[attr-defined]
+    assert late.pids() == []
+    assert late.signal(signal.SIGTERM) == 0
+    await late.kill()
+    assert await living.containment.empty(0) is False
+    assert living.containment.pids() == [living.pid]
