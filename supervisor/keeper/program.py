@@ -97,6 +97,7 @@ class Keeper:
         with suppress(FileNotFoundError):
             os.unlink(self._socket_path)
         self.spawner.close()
+        self.shims.close()
 
     def watch(self, fd: int, serve: Callable[[], None]) -> None:
         """Call `serve` when `fd` is readable."""

@@ -50,6 +50,7 @@ class Shims:
     def __init__(self, keeper: Keeper) -> None:
         self._keeper = keeper
         self._idle: list[ShimProcess] = []
+        self._all: set[ShimProcess] = set()
 
     @property
     def none_idle(self) -> bool:
@@ -57,9 +58,13 @@ class Shims:
         return not self._idle
 
     def make_ahead(self) -> None:
-        """Fork one that waits for work; without it the next start is only slower."""
-        with suppress(OSError):
-            self._idle.append(self._fork())
+        """Fork one that waits for work. Raises OSError."""
+        self._idle.append(self._fork())
+
+    def close(self) -> None:
+        """End them all; those at work when their trees are empty."""
+        for process in tuple(self._all):
+            self._close(process)
 
     def rest(self) -> None:
         """End the idle ones but one."""
@@ -122,6 +127,7 @@ class Shims:
         while self._idle:
             process = self._idle.pop()
             with suppress(OSError):  # it was killed a moment ago
+                os.kill(process.pid, signal.SIGCONT)
                 wire.send(process.report, work, fds)
                 return process
             self._close(process)
@@ -144,6 +150,7 @@ class Shims:
                 shim.run(theirs)
         process = ShimProcess(pid, report)
         report.settimeout(0)
+        self._all.add(process)
         self._keeper.children[pid] = None
         self._keeper.watch(report.fileno(), lambda: self.hear(process))
         return process
@@ -156,10 +163,16 @@ class Shims:
             self._close(process)
 
     def _close(self, process: ShimProcess) -> None:
-        """Hear it no more. An idle one ends by that, one at work when its tree is empty."""
-        if process.report.fileno() >= 0:
+        """Hear it no more. An idle one ends by that, one at work when its tree is empty.
+
+        A session may have stopped its shim, and what is stopped notices no end.
+        """
+        if process in self._all:
+            self._all.remove(process)
             self._keeper.unwatch(process.report.fileno())
             process.report.close()
+            with suppress(ProcessLookupError):
+                os.kill(process.pid, signal.SIGCONT)
 
 
 def _first_word(process: ShimProcess) -> tuple[Message, list[int]]:

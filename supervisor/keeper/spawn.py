@@ -11,7 +11,6 @@ import errno
 import os
 import signal
 import time
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from supervisor.keeper import child
@@ -48,6 +47,7 @@ class Spawner:
         self._null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
         self._cgroups = None if wanted == "shim" else _cgroups(keeper_id, required=wanted != "auto")
         self._spare: Spare | None = None
+        self._spare_failed = False
         self._children = children
         self._shims = shims
         self.shim_kind = "shim" if _become_subreaper() else "children"
@@ -66,7 +66,8 @@ class Spawner:
     @property
     def wants_spare(self) -> bool:
         """Whether a quiet moment should be used for `make_spare`."""
-        return self._spare is None if self._cgroups else self._shims.none_idle
+        none_there = self._spare is None if self._cgroups else self._shims.none_idle
+        return none_there and not self._spare_failed
 
     @property
     def spare_pid(self) -> int | None:
@@ -74,12 +75,17 @@ class Spawner:
         return self._spare.pid if self._spare else None
 
     def make_spare(self) -> None:
-        """Fork a spare, or a shim ahead; without one the next spawn is only slower."""
-        if self._cgroups is None:
-            self._shims.make_ahead()
-        else:
-            with suppress(OSError):
+        """Fork a spare, or a shim ahead; without one the next spawn is only slower.
+
+        Where that fails it is not tried again before that spawn.
+        """
+        try:
+            if self._cgroups is None:
+                self._shims.make_ahead()
+            else:
                 self._spare = Spare(self._cgroups)
+        except OSError:
+            self._spare_failed = True
 
     def spare_ended(self) -> None:
         """Forget the spare, which somebody killed; the caller reaps it."""
@@ -91,6 +97,7 @@ class Spawner:
         """Start what `request` (fields of `client.SpawnRequest`) asks for. Raises SpawnFailed."""
         if not request["argv"]:
             raise SpawnFailed(errno.EINVAL, "exec", "the command is empty")
+        self._spare_failed = False
         streams = open_streams(request, self._null)
         session = Session(request["session"], request["generation"], 0, 0, streams.kept)
         try:

@@ -154,3 +154,17 @@ async def test_a_request_that_comes_too_late_hits_nobody(post: Post) -> None:
     await late.kill()
     assert await living.containment.empty(0) is False
     assert living.containment.pids() == [living.pid]
+
+
+async def test_a_stopped_idle_shim_is_used_and_ends_with_its_keeper(post: Post) -> None:
+    await over(post, "ended")
+    for shim in children_of(post.client.pid):
+        os.kill(shim, signal.SIGSTOP)
+    held = await post.sh("next", "exit 4")
+    assert await post.exit_of("next") == 4 << 8
+    shim = shim_of(held)
+    os.kill(shim, signal.SIGSTOP)
+    await post.client.drop("next", 1)
+    await post.client.end()
+    await process_ended(shim)
+    await process_ended(post.client.pid)
