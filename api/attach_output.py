@@ -81,6 +81,7 @@ class Outgoing:
         self._generation = record.generation
         self._size = record.size
         self._ended = False
+        self._told_final = False
         self._input = session.input
         self._confirmed = (-1, -1)
         self._confirm_at_s: float | None = None
@@ -205,10 +206,11 @@ class Outgoing:
         if record.size != self._size and record.size is not None:
             self._size = record.size
             return text("resized", rows=record.size.rows, cols=record.size.cols)
-        if record.state.ended and not self._ended:
+        if record.state.over and not self._ended:
             return self._exited(record)
         if self._ended and self._session.final:
-            return Ending(NORMAL)
+            # One that waited for its next child, which was called off, has not told of its end.
+            return Ending(NORMAL) if self._told_final else self._exit(record)
         self._version = self._session.version
         return None
 
@@ -221,20 +223,22 @@ class Outgoing:
 
     def _exited(self, record: SessionRecord) -> str:
         self._ended = True
-        outcome = record.outcome
         if self._input is not None and self._input.next > self._confirmed[0]:
             # No later message would tell the writer that this arrived.
             self.notes.extend(filter(None, [self._confirmation()]))
-        self.notes.append(
-            text(
-                "exit",
-                outcome=outcome.kind.value if outcome else "lost",
-                exit_code=outcome.exit_code if outcome else None,
-                signal=outcome.signal if outcome else None,
-                final=record is self._session.record,
-            )
-        )
+        self.notes.append(self._exit(record))
         return text("eof", offset=self.offset, complete=record.output_complete)
+
+    def _exit(self, record: SessionRecord) -> str:
+        outcome = record.outcome
+        self._told_final = record is self._session.record and record.state.ended
+        return text(
+            "exit",
+            outcome=outcome.kind.value if outcome else "lost",
+            exit_code=outcome.exit_code if outcome else None,
+            signal=outcome.signal if outcome else None,
+            final=self._told_final,
+        )
 
     def _restarted(self) -> str:
         record = self._session.record

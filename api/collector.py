@@ -28,7 +28,8 @@ _REPORT_BYTES: Final = 1024 * 1024
 class Collector:
     """One reader of one generation. `stopped` is set by its owner when `run` has returned.
 
-    `complete`: everything was read. `input_` is all of the child's input, from offset 0 on.
+    `complete`: everything was read. `wanted`: how many wait for it. `offset`: read up to there.
+    `input_` is all of the child's input, from offset 0 on.
     """
 
     def __init__(self, session: Session, max_bytes: int, input_: bytes | None) -> None:
@@ -37,10 +38,16 @@ class Collector:
         self.stderr = HeadTail(max_bytes)
         self.generation = record.generation
         self.complete = False
+        self.wanted = 0
         self.stopped = asyncio.Event()
         self._session = session
         self._input = input_
-        self._offset = self._reported = record.generation_offset
+        self.offset = self._reported = record.generation_offset
+
+    @property
+    def feeding(self) -> bool:
+        """Whether there is input that the child has not been given yet."""
+        return self._input is not None and not self._over
 
     async def run(self) -> None:
         """Read until the end. Cancelling ends only the reading."""
@@ -62,38 +69,38 @@ class Collector:
     @property
     def _over(self) -> bool:
         record = self._session.record
-        return record.state.ended or record.generation > self.generation
+        return record.state.over or record.generation > self.generation
 
     def _read(self) -> bool:
         """Take what is there; return whether there may be more."""
         record, reader = self._session.record, self._session.reader
         newer = record.generation > self.generation
         end = record.generation_offset if newer else reader.next
-        if self._offset >= end:
+        if self.offset >= end:
             return False
         try:
-            spans = reader.spans(self._offset, min(_READ_BYTES, end - self._offset))
+            spans = reader.spans(self.offset, min(_READ_BYTES, end - self.offset))
         except OffsetGone as gone:
             for stream in (self.stdout, self.stderr):
-                stream.skip(self._offset, gone.oldest)
-            self._offset = gone.oldest
+                stream.skip(self.offset, gone.oldest)
+            self.offset = gone.oldest
             return True
         for span in spans:
             kept = self.stderr if span.stream is Stream.STDERR else self.stdout
             kept.append(span.offset, span.data)
-            self._offset = span.offset + len(span.data)
-        return self._offset < end
+            self.offset = span.offset + len(span.data)
+        return self.offset < end
 
     def _report_if_due(self) -> None:
         """Reporting each piece would wake the pump for nothing."""
         waited_for = self._session.stalled == "reader"
-        if waited_for or self._offset - self._reported >= _REPORT_BYTES:
+        if waited_for or self.offset - self._reported >= _REPORT_BYTES:
             self._report()
 
     def _report(self) -> None:
-        if self._offset > self._reported and not self._over:
-            self._reported = self._offset
-            self._session.taken(self._offset)
+        if self.offset > self._reported and not self._over:
+            self._reported = self.offset
+            self._session.taken(self.offset)
 
     async def _feed(self) -> None:
         """Give the child what it has room for, and end of file behind it."""

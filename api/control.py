@@ -20,7 +20,7 @@ from starlette.responses import Response
 from api.answers import Json, caller, services
 from api.body import decode
 from api.errors import BadRequest, Invalid
-from api.requests import check_environment, signal_field
+from api.requests import check_environment, check_timeouts, signal_field
 from api.views import receipt_view
 from holdfast import wire
 from supervisor.commands import Command
@@ -57,9 +57,12 @@ def _resize(asked: wire.ResizeRequest) -> dict[str, Any]:
 
 
 def _timeout(asked: wire.TimeoutRequest) -> dict[str, Any]:
-    if asked.run is UNSET:
-        raise Invalid("Name the timeout to set: run.", path="$.run")
-    return {"run": asked.run}
+    named = {name: getattr(asked, name) for name in ("run", "idle", "disconnect")}
+    timeouts = {name: seconds for name, seconds in named.items() if seconds is not UNSET}
+    if not timeouts:
+        raise Invalid("Name a timeout to set: run, idle or disconnect.", path="$.run")
+    check_timeouts(timeouts, "$")
+    return timeouts
 
 
 def _route(

@@ -7,6 +7,8 @@ Rules
   the result is made again from the log.
 - A program that is missing (127) or not executable (126) is a result. What the machine refused
   before that is an error, as is a timeout (504), which is told when the tree is gone.
+- `on_timeout: detach` waits no longer, and nothing ends: the command goes on, from then on with
+  `on_full: drop`, since nobody reads it any more. Its input has been passed on before that.
 """
 
 from __future__ import annotations
@@ -21,8 +23,8 @@ from starlette.responses import Response
 from api.answers import Json, Services, caller, services
 from api.body import decode
 from api.collector import Collector
-from api.errors import Invalid, PermissionDenied, Unavailable
-from api.exec_result import result_of
+from api.errors import Invalid, PermissionDenied
+from api.exec_result import result_of, result_so_far
 from api.requests import check_machine, create_session
 from holdfast import wire
 from supervisor.errors import SpawnRefused
@@ -34,6 +36,7 @@ __all__ = ["collect_adopted", "post_exec", "session_request"]
 
 _TIMEOUT_S: Final = 30.0
 _OUTPUT_BYTES: Final = 1024 * 1024
+_FEEDING_S: Final = 0.1
 _SPEC_FIELDS: Final = tuple(field.name for field in structs.fields(wire.SpecFields))
 
 # Collectors at work, each owned by the request or the adoption that runs it.
@@ -52,10 +55,11 @@ async def post_exec(request: Request) -> Response:
     if collector is None:
         input_ = None if asked.input is None else asked.input.encode()
         collector = Collector(session, asked.max_output_bytes, input_)
-        await _collect(session, collector)
-    else:
-        await _share(collector)
-    return Json(result_of(session, collector, asked.encoding))
+    if await _completed(session, collector, _patience_s(asked)):
+        return Json(result_of(session, collector, asked.encoding))
+    if not collector.wanted:
+        await shared.supervisor.patch(session.record.id, {"on_full": "drop"})
+    return Json(result_so_far(session, collector, asked.encoding))
 
 
 def session_request(asked: wire.ExecRequest, capacity: int) -> wire.SessionRequest:
@@ -86,11 +90,29 @@ async def collect_adopted(supervisor: Supervisor) -> None:
     """
     async with asyncio.TaskGroup() as group:
         for session in supervisor.sessions():
-            if session.record.kind == "exec" and not session.final and session not in _collecting:
-                group.create_task(_collect(session, Collector(session, _OUTPUT_BYTES, None)))
+            record = session.record
+            if record.kind == "exec" and record.on_full == "block" and not session.final:
+                collector = _collecting.get(session) or Collector(session, _OUTPUT_BYTES, None)
+                group.create_task(_adopted(session, collector))
+
+
+async def _adopted(session: Session, collector: Collector) -> None:
+    await _completed(session, collector, None)
+
+
+def _patience_s(asked: wire.ExecRequest) -> float | None:
+    """Return how long the answer may take while the command runs, None without a limit."""
+    if asked.on_timeout == "kill":
+        return None
+    return _TIMEOUT_S if asked.timeout is UNSET else asked.timeout
 
 
 def _timeouts(asked: wire.ExecRequest) -> wire.TimeoutOptions:
+    if asked.timeouts is not UNSET and asked.timeouts.disconnect is not None:
+        message = "timeouts.disconnect counts attached clients, and exec has none: start a session."
+        raise Invalid(message, path="$.timeouts.disconnect")
+    if asked.on_timeout == "detach":
+        return wire.TimeoutOptions() if asked.timeouts is UNSET else asked.timeouts
     if asked.timeout is not UNSET and asked.timeouts is not UNSET:
         raise Invalid("timeout is timeouts.run: give one of them.", path="$.timeout")
     if asked.timeouts is not UNSET:
@@ -111,18 +133,37 @@ async def _start(shared: Services, asked: wire.ExecRequest, by: By) -> Session:
     return session
 
 
+async def _completed(session: Session, collector: Collector, patience_s: float | None) -> bool:
+    """Collect to the end, or wait for who does; false when `patience_s` passed before that.
+
+    The work is done in a caller's own task, and taken over by another caller when that one leaves;
+    uvicorn cancels a request only with the daemon.
+    """
+    collector.wanted += 1
+    try:
+        while True:
+            try:
+                async with asyncio.timeout(patience_s):
+                    while not collector.complete:
+                        await _collect(session, collector)
+            except TimeoutError:
+                if not collector.feeding:
+                    return False
+                patience_s = _FEEDING_S
+            else:
+                return True
+    finally:
+        collector.wanted -= 1
+
+
 async def _collect(session: Session, collector: Collector) -> None:
-    """Collect to the end, in the caller's own task: uvicorn cancels it only with the daemon."""
+    if session in _collecting:
+        await collector.stopped.wait()
+        return
     _collecting[session] = collector
+    collector.stopped.clear()
     try:
         await collector.run()
     finally:
         del _collecting[session]
         collector.stopped.set()
-
-
-async def _share(collector: Collector) -> None:
-    """Wait for a collector that another request runs."""
-    await collector.stopped.wait()
-    if not collector.complete:
-        raise Unavailable("The daemon is ending; ask again with the same id.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import time
 from typing import Literal
 
 from api.collector import Collector
@@ -13,7 +14,7 @@ from supervisor.errors import Conflict
 from supervisor.records import Outcome, OutcomeKind, SessionRecord
 from supervisor.session import Session
 
-__all__ = ["result_of"]
+__all__ = ["result_of", "result_so_far"]
 
 Encoding = Literal["text", "base64"]
 
@@ -28,7 +29,8 @@ def result_of(session: Session, collector: Collector, encoding: Encoding) -> wir
     stdout, stdout_omitted = _shown(collector.stdout, encoding)
     stderr, stderr_omitted = _shown(collector.stderr, encoding, _reason(outcome))
     if outcome.kind is OutcomeKind.TIMED_OUT:
-        limit = record.run_timeout_s or record.spec.timeouts.run or 0
+        which = str(outcome.detail["which"])
+        limit = getattr(record.timeouts, which) or getattr(record.spec.timeouts, which) or 0
         raise TimedOut(
             f"Command execution timed out after {limit:g} seconds",
             session_id=record.id,
@@ -37,6 +39,8 @@ def result_of(session: Session, collector: Collector, encoding: Encoding) -> wir
         )
     omitted = stdout_omitted + stderr_omitted
     return wire.ExecResult(
+        state=record.state.shown,
+        next_offset=collector.offset,
         exit_code=outcome.exit_code,
         stdout=stdout,
         stderr=stderr,
@@ -46,6 +50,27 @@ def result_of(session: Session, collector: Collector, encoding: Encoding) -> wir
         omitted=omitted,
         session_id=record.id,
         duration=_duration_s(record),
+    )
+
+
+def result_so_far(session: Session, collector: Collector, encoding: Encoding) -> wire.ExecResult:
+    """Return what is known of a command that was left running."""
+    record = session.record
+    stdout, stdout_omitted = _shown(collector.stdout, encoding)
+    stderr, stderr_omitted = _shown(collector.stderr, encoding)
+    omitted = stdout_omitted + stderr_omitted
+    return wire.ExecResult(
+        state=record.state.shown,
+        exit_code=None,
+        stdout=stdout,
+        stderr=stderr,
+        signal=None,
+        outcome=None,
+        next_offset=collector.offset,
+        truncated=bool(omitted),
+        omitted=omitted,
+        session_id=record.id,
+        duration=max(0.0, (time.time_ns() // 1000 - record.created_at_us) / 1_000_000),
     )
 
 

@@ -22,7 +22,7 @@ from api.errors import BadRequest, Invalid
 from holdfast import wire
 from supervisor.creation import CreateSession
 from supervisor.errors import NotFound, TooLarge
-from supervisor.records import By, OutputSpec, Size, Spec, Timeouts
+from supervisor.records import By, OutputSpec, RestartSpec, Size, Spec, Timeouts
 from supervisor.signals import signal_name
 
 __all__ = [
@@ -30,6 +30,7 @@ __all__ = [
     "check_environment",
     "check_machine",
     "check_size",
+    "check_timeouts",
     "create_session",
     "signal_field",
     "spec_of",
@@ -47,7 +48,9 @@ def create_session(request: wire.SessionRequest, by: By, argv_env_bytes: int) ->
 
     Raises Invalid, BadRequest (a string without `shell`), NotFound (machine) or TooLarge.
     """
-    spec = spec_of(request, request.output, request.timeouts, request.leftovers)
+    spec = spec_of(request, request.output, request.timeouts, request.leftovers).but(
+        restart=_restart(request.restart)
+    )
     check_machine(request.machine)
     check_size(spec, request.base_env, argv_env_bytes)
     return CreateSession(
@@ -74,8 +77,7 @@ def spec_of(
         raise Invalid("cwd is an absolute path.", path="$.cwd")
     check_environment(asked.env, "$.env")
     check_environment(asked.base_env, "$.base_env")
-    if timeouts.run is not None and timeouts.run > _LONGEST_RUN_S:
-        raise Invalid(f"A run timeout is at most {_LONGEST_RUN_S} seconds.", path="$.timeouts.run")
+    check_timeouts(msgspec.structs.asdict(timeouts), "$.timeouts")
     return Spec(
         name=asked.name,
         command=_command(asked.command, asked.shell),
@@ -90,11 +92,19 @@ def spec_of(
         stdout=asked.stdout,
         stderr="combined" if asked.tty else asked.stderr,
         output=OutputSpec(output.capacity, output.on_full),
-        timeouts=Timeouts(timeouts.run),
+        timeouts=Timeouts(timeouts.run, timeouts.idle, timeouts.disconnect),
         stop_signal=signal_field(asked.stop_signal, "$.stop_signal"),
         stop_grace=asked.stop_grace,
         leftovers=leftovers,
     )
+
+
+def check_timeouts(timeouts: Mapping[str, float | None], path: str) -> None:
+    """Refuse a time that no timer could wait for."""
+    for name, seconds in timeouts.items():
+        if seconds is not None and seconds > _LONGEST_RUN_S:
+            message = f"A {name} timeout is at most {_LONGEST_RUN_S} seconds."
+            raise Invalid(message, path=f"{path}.{name}")
 
 
 def with_capacity(body: bytes, request: wire.SessionRequest, capacity: int) -> wire.SessionRequest:
@@ -142,6 +152,12 @@ def check_size(spec: Spec, base_env: Mapping[str, str], limit: int) -> None:
             limit="argv_env_bytes",
             value=limit,
         )
+
+
+def _restart(asked: wire.RestartOptions) -> RestartSpec:
+    if asked.max < asked.initial:
+        raise Invalid("restart.max is not less than restart.initial.", path="$.restart.max")
+    return RestartSpec(asked.policy, asked.initial, asked.max, asked.intensity, asked.window)
 
 
 class _AskedOutput(msgspec.Struct):

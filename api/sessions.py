@@ -59,15 +59,13 @@ async def get(request: Request) -> Response:
 
 
 async def patch(request: Request) -> Response:
-    """Change name or labels."""
+    """Change name, labels, or what happens when the output is full."""
     shared = services(request)
     asked = await decode(request, wire.SessionPatch)
     session = shared.supervisor.find(request.path_params["id"])
-    changed = await shared.supervisor.patch(
-        session.record.id,
-        name=... if asked.name is msgspec.UNSET else asked.name,
-        labels=... if asked.labels is msgspec.UNSET else asked.labels,
-    )
+    named = msgspec.structs.asdict(asked)
+    changes = {name: value for name, value in named.items() if value is not msgspec.UNSET}
+    changed = await shared.supervisor.patch(session.record.id, changes)
     return encoded(shared.views.encoded(changed))
 
 

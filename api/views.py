@@ -17,7 +17,7 @@ import msgspec
 from holdfast import wire
 from supervisor.clock import Clock
 from supervisor.environment import env_hash
-from supervisor.records import Event, Receipt, SessionRecord
+from supervisor.records import Event, Receipt, SessionRecord, State
 from supervisor.session import Session
 
 __all__ = [
@@ -62,6 +62,9 @@ def session_view(session: Session, clock: Clock) -> wire.SessionView:
         desired=record.desired,
         generation=record.generation,
         restarts=record.restarts,
+        restart_policy=spec.restart.policy,
+        next_start_at=_later(record.backoff_until_s, clock),
+        gave_up=record.gave_up,
         pid=record.pid,
         boot_id=record.boot_id,
         created_by=record.created_by,
@@ -69,7 +72,8 @@ def session_view(session: Session, clock: Clock) -> wire.SessionView:
         started_at=_moment(record.started_at_us),
         ended_at=_moment(record.ended_at_us),
         last_output_at=_moment(session.last_output_at_us),
-        deadline_at=_deadline(record, clock),
+        deadline_at=None if record.state.over else _later(record.deadline_s, clock),
+        timeouts=msgspec.structs.asdict(record.timeouts),
         output=_output(session),
         input=_input(session),
         attachments=[_attachment(one) for one in session.attachments],
@@ -77,7 +81,7 @@ def session_view(session: Session, clock: Clock) -> wire.SessionView:
         outcome_detail=dict(outcome.detail) if outcome else {},
         exit_code=outcome.exit_code if outcome else None,
         signal=outcome.signal if outcome else None,
-        message=outcome.message if outcome else _message(record),
+        message=_message(record),
         survivors=list(record.survivors),
     )
 
@@ -161,11 +165,11 @@ def _moment(at_us: int | None) -> datetime | None:
     return None if at_us is None else timestamp(at_us)
 
 
-def _deadline(record: SessionRecord, clock: Clock) -> datetime | None:
-    """Return the run timeout's end; what is stored is CLOCK_MONOTONIC of this boot."""
-    if record.deadline_s is None or record.state.ended:
+def _later(at_s: float | None, clock: Clock) -> datetime | None:
+    """Return a time to come as users see it; what is stored is CLOCK_MONOTONIC of this boot."""
+    if at_s is None:
         return None
-    left_s = record.deadline_s - clock.monotonic()
+    left_s = at_s - clock.monotonic()
     return timestamp(clock.wall_us() + round(left_s * 1_000_000))
 
 
@@ -200,7 +204,14 @@ def _attachment(attached: Any) -> wire.Attachment:
 
 
 def _message(record: SessionRecord) -> str:
-    """Say in one sentence what a session without an outcome is doing."""
+    """Say in one sentence how the session ended, or what it is doing."""
+    if record.outcome is not None:
+        restart, told = record.spec.restart, record.outcome.message
+        if record.gave_up and record.survivors:
+            return f"{told}; not started again, since processes of it survive SIGKILL"
+        if record.gave_up:
+            return f"{told}; given up after {restart.intensity} restarts in {restart.window:g} s"
+        return f"{told}; it is started again" if record.state is State.BACKOFF else told
     about: Mapping[str, str] = {
         "starting": "Starting.",
         "running": f"Running as process {record.pid}.",

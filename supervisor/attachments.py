@@ -73,9 +73,11 @@ class Attached:
 class Attachments:
     """The clients of one session, in the order in which they came."""
 
-    __slots__ = ("_clients", "_taken")
+    __slots__ = ("_changed", "_clients", "_taken")
 
-    def __init__(self) -> None:
+    def __init__(self, changed: Callable[[], None] = lambda: None) -> None:
+        """`changed` is called after a client came or left."""
+        self._changed = changed
         self._clients: dict[str, Attached] = {}
         self._taken: int | None = None
 
@@ -115,12 +117,14 @@ class Attachments:
             former.tell(Replaced())
         attached = Attached(request.client, role, request.by, request.at_us, request.lossless, tell)
         self._clients[request.client] = attached
+        self._changed()
         return attached
 
     def detach(self, attached: Attached) -> None:
         """Remove a connection; harmless for one that was replaced or is gone already."""
         if self._clients.get(attached.client) is attached:
             del self._clients[attached.client]
+            self._changed()
 
     def ack(self, attached: Attached, offset: int) -> int | None:
         """Note that a client consumed everything below `offset`.

@@ -5,7 +5,9 @@ Rules
 - The pump owns the descriptors of input and output from `Pump.add` to `TapRemoved`. The number of
   the pty's master and of the journal may be used here until `Pump.remove` is called.
 - The leader is signalled through its pidfd only, the tree through its containment.
-- `stalled`, `output_ended`, `discarding` are what the pump said last of this child.
+- `stalled`, `output_ended`, `discarding` are what the pump said last of this child;
+  `last_output_s` and `last_active_s` are when output and input last came, monotonic.
+- `idle` and `disconnect` are counted from the moment this daemon took the child.
 - After the leader's exit output is waited for until it ends, `SILENCE_S` passed without any, or
   `DRAIN_S` in all. Time in which the pump may not read (full disk, lossless reader) does not
   count: those bytes are still to come.
@@ -26,8 +28,8 @@ from supervisor.clock import Clock, Timer
 from supervisor.errors import Refused
 from supervisor.keeper.client import Held, KeeperClient
 from supervisor.keeper.containment import exit_status_of
-from supervisor.messages import ChildExited, DrainEnded, GraceExpired, KillExpired, RunTimeExpired
-from supervisor.records import Size
+from supervisor.messages import ChildExited, DrainEnded, GraceExpired, KillExpired, TimeExpired
+from supervisor.records import Size, Timeouts
 
 __all__ = ["DRAIN_S", "KILL_S", "SILENCE_S", "Child"]
 
@@ -35,6 +37,7 @@ SILENCE_S = 2.0
 DRAIN_S = 10.0
 KILL_S = 5.0
 _STALLED_LOOK_S = 0.5
+_TIMEOUTS = ("run", "idle", "disconnect")
 _ENDING_S = 0.02  # a tree that is ending anyway needs no SIGKILL
 
 
@@ -42,15 +45,18 @@ class Child:
     """The held child of one generation. `tell` puts a fact into the session's mailbox."""
 
     __slots__ = (
+        "_alone_since_s",
         "_clock",
         "_drain_began_s",
         "_grace_ends_s",
+        "_timeouts",
         "_timers",
         "_watched",
         "discarding",
         "generation",
         "held",
         "keeper",
+        "last_active_s",
         "last_output_s",
         "output_ended",
         "stalled",
@@ -67,9 +73,11 @@ class Child:
         self.stalled: str | None = None
         self.output_ended = False
         self.discarding = False
-        self.last_output_s = clock.monotonic()
+        self.last_output_s = self.last_active_s = clock.monotonic()
         self._clock = clock
+        self._alone_since_s: float | None = clock.monotonic()
         self._drain_began_s = 0.0
+        self._timeouts = Timeouts()
         self._grace_ends_s: float | None = None
         self._timers: dict[str, Timer] = {}
         self._watched = False
@@ -117,16 +125,28 @@ class Child:
         """Report KillExpired if the leader has not ended after `KILL_S`."""
         self._arm("kill", KILL_S, lambda: self.tell(KillExpired(self.generation)))
 
-    def begin_run_timeout(self, deadline_s: float | None) -> None:
-        """Report RunTimeExpired at a monotonic time; None takes the deadline away."""
-        self._disarm("run")
+    def begin_timeouts(self, timeouts: Timeouts, deadline_s: float | None) -> None:
+        """Report TimeExpired for each of these from now on, for `run` at a monotonic time."""
+        for name in _TIMEOUTS:
+            self._disarm(name)
+        self._timeouts = timeouts
         if deadline_s is not None:
             seconds = max(0.0, deadline_s - self._clock.monotonic())
-            self._arm("run", seconds, lambda: self.tell(RunTimeExpired(self.generation)))
+            self._arm("run", seconds, lambda: self.tell(TimeExpired(self.generation, "run")))
+        if timeouts.idle is not None:
+            self._look_at_idle()
+        if timeouts.disconnect is not None:
+            self._look_at_disconnect()
+
+    def attended(self, attached: bool) -> None:
+        """Somebody is attached, or nobody any more."""
+        self._alone_since_s = None if attached else self._clock.monotonic()
+        if self._timeouts.disconnect is not None and not self._drain_began_s:
+            self._look_at_disconnect()
 
     def begin_drain(self) -> None:
         """Report DrainEnded when there is nothing more to wait for."""
-        for name in ("grace", "run", "kill"):
+        for name in ("grace", "kill", *_TIMEOUTS):
             self._disarm(name)
         self._drain_began_s = self._clock.monotonic()
         self._arm("drain", SILENCE_S, self._look_at_drain)
@@ -169,6 +189,30 @@ class Child:
             self.tell(DrainEnded(self.generation))
         else:
             self._arm("drain", left, self._look_at_drain)
+
+    def _look_at_idle(self) -> None:
+        """What the pump may not read is no silence, so a session that is stalled is not idle."""
+        now = self._clock.monotonic()
+        if self.stalled is not None:
+            self.last_active_s = now
+        quiet_since = max(self.last_active_s, self.last_output_s)
+        self._expire_after("idle", quiet_since, self._timeouts.idle, self._look_at_idle)
+
+    def _look_at_disconnect(self) -> None:
+        self._disarm("disconnect")
+        if self._alone_since_s is not None:
+            limit = self._timeouts.disconnect
+            self._expire_after("disconnect", self._alone_since_s, limit, self._look_at_disconnect)
+
+    def _expire_after(
+        self, name: str, since_s: float, limit_s: float | None, again: Callable[[], None]
+    ) -> None:
+        """Report the timeout when it is over, else look again when it would be."""
+        left = since_s + (limit_s or 0.0) - self._clock.monotonic()
+        if left <= 0:
+            self.tell(TimeExpired(self.generation, name))
+        else:
+            self._arm(name, left, again)
 
     def _arm(self, name: str, seconds: float, call: Callable[[], None]) -> None:
         self._disarm(name)

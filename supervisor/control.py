@@ -64,8 +64,8 @@ class Controls:
         if receipt.verb in _EVENTS:
             await self._end_or_restart(receipt, _EVENTS[receipt.verb])
             return
-        if record.state.ended or record.state is State.DRAINING:
-            message = f"session {record.id} has ended; there is nothing to {receipt.verb}"
+        if record.state.over or record.state is State.DRAINING:
+            message = f"session {record.id} has no process now; there is nothing to {receipt.verb}"
             raise Conflict(message, state=record.state.shown)
         if record.state is State.STARTING:
             await self.session.commit(record, receipt)
@@ -168,6 +168,8 @@ class Controls:
         if record.generation != before.generation:
             record = session.here(record)
             told += session.begun_again(record)
+        elif before.state is State.BACKOFF:
+            told += (session.ended_event(record),)
         await session.commit(record, receipt, *told)
         self._open[receipt.command_id] = receipt
         await session.perform(effects)
@@ -214,12 +216,15 @@ class Controls:
 
     async def _timeout(self, receipt: Receipt) -> None:
         session, child = self.session, self.session.child
-        run = receipt.args["run"]
-        deadline = session.node.clock.monotonic() + run if run is not None else None
-        record = session.record.but(run_timeout_s=run, deadline_s=deadline)
+        timeouts = session.record.timeouts.but(**receipt.args)
+        deadline = session.record.deadline_s
+        if "run" in receipt.args:
+            run = timeouts.run
+            deadline = session.node.clock.monotonic() + run if run is not None else None
+        record = session.record.but(timeouts=timeouts, deadline_s=deadline)
         await self._done(receipt, record, dict(receipt.args))
         if child is not None:
-            child.begin_run_timeout(deadline)
+            child.begin_timeouts(timeouts, deadline)
 
     async def _done(
         self, receipt: Receipt, record: SessionRecord, effect: Mapping[str, Any]

@@ -81,7 +81,7 @@ def new_record(request: CreateSession, clock: Clock, node: str) -> SessionRecord
         name=spec.name,
         labels=dict(request.labels),
         base_env=dict(request.base_env),
-        run_timeout_s=spec.timeouts.run,
+        timeouts=spec.timeouts,
         on_full=spec.output.on_full,
         size=spec.size,
     )

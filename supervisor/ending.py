@@ -19,8 +19,9 @@ __all__ = ["conclude"]
 async def conclude(session: Session, record: SessionRecord, child: Child | None) -> SessionRecord:
     """Kill or keep what outlived the leader; return the record with its outcome.
 
-    Leftovers are kept only if the spec says so and nobody asked for the end. Afterwards no byte
-    is added that the record does not count.
+    Leftovers are kept only if the spec says so, nobody asked for the end, and no child follows: two
+    trees of one session never live side by side. Afterwards no byte is added that the record does
+    not count.
     """
     survivors: tuple[int, ...] = ()
     kept = False
@@ -31,6 +32,9 @@ async def conclude(session: Session, record: SessionRecord, child: Child | None)
             survivors = await child.kill_leftovers()
         await _end_output(session, child, discard=kept or bool(survivors))
     node, given = session.node, session.input
+    if survivors and record.state is State.BACKOFF:
+        end = State.EXITED if record.status is not None else State.LOST
+        record = record.but(state=end, backoff_until_s=None, gave_up=True)
     return record.but(
         outcome=outcome_of(record),
         ended_at_us=node.clock.wall_us(),
@@ -45,7 +49,7 @@ async def conclude(session: Session, record: SessionRecord, child: Child | None)
 
 
 def _ended_by_itself(record: SessionRecord) -> bool:
-    return record.cause is None and record.state is not State.STARTING
+    return record.cause is None and record.state.ended
 
 
 async def _end_output(session: Session, child: Child, *, discard: bool) -> None:

@@ -9,7 +9,8 @@ Rules of this file
 - The session drops events of an earlier generation before they come here.
 - The first cause began the end and stays; signals that were delivered add up, so that the
   outcome can name the one that ended the leader. The last of Stop, Kill and Restart decides what
-  follows: Stop and Kill clear a restart that waited.
+  follows: Stop and Kill clear a restart that waited. Where nobody asked, the restart policy does
+  (`restart.py`).
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from typing import NamedTuple
 
 from supervisor.errors import SupervisorError
 from supervisor.records import Cause, Delivered, SessionRecord, State
+from supervisor.restart import by_policy
 
 __all__ = [
     "IGNORED",
@@ -56,15 +58,20 @@ class LifeEvent(StrEnum):
     CHILD_EXITED = "child_exited"
     DRAIN_ENDED = "drain_ended"
     KEEPER_LOST = "keeper_lost"
+    BACKOFF_ELAPSED = "backoff_elapsed"
     RESTART = "restart"
 
 
 @dataclass(frozen=True, slots=True)
 class Happening:
-    """One event. STOP, KILL and RESTART carry the cause that asks for the end."""
+    """One event. STOP, KILL and RESTART carry the cause that asks for the end.
+
+    `now_s` is monotonic; only what the restart policy decides reads it.
+    """
 
     event: LifeEvent
     cause: Cause | None = None
+    now_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +105,10 @@ class BeginDrain:
 
 @dataclass(frozen=True, slots=True)
 class Conclude:
-    """Kill or keep leftovers and commit the outcome; from STARTING, go on with the next child."""
+    """Kill or keep leftovers and commit the outcome; then what the new state says.
+
+    STARTING: the next child. BACKOFF: BACKOFF_ELAPSED is reported at `backoff_until_s`.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,12 +157,12 @@ def _settle_in(record: SessionRecord, _: Happening) -> Step:
     return _begin_end(record, record.cause)
 
 
-def _fail_to_start(record: SessionRecord, _: Happening) -> Step:
-    return record.but(state=State.EXITED), (Conclude(),)
+def _fail_to_start(record: SessionRecord, happening: Happening) -> Step:
+    return by_policy(record, State.EXITED, happening.now_s), (Conclude(),)
 
 
-def _lose(record: SessionRecord, _: Happening) -> Step:
-    return record.but(state=State.LOST), (Conclude(),)
+def _lose(record: SessionRecord, happening: Happening) -> Step:
+    return by_policy(record, State.LOST, happening.now_s), (Conclude(),)
 
 
 def _remember(record: SessionRecord, happening: Happening) -> Step:
@@ -208,12 +218,18 @@ def _kill_leftovers(record: SessionRecord, happening: Happening) -> Step:
     return record, (*superseded, KillLeftovers())
 
 
-def _conclude(record: SessionRecord, _: Happening) -> Step:
+def _conclude(record: SessionRecord, happening: Happening) -> Step:
     """The outcome is made now; a restart that waits makes it the next generation's start."""
     if record.restart_wanted is not None:
         return record.but(state=State.STARTING), (Conclude(),)
     state = State.EXITED if record.status is not None else State.LOST
-    return record.but(state=state), (Conclude(),)
+    return by_policy(record, state, happening.now_s), (Conclude(),)
+
+
+def _end_for_good(record: SessionRecord, _: Happening) -> Step:
+    """No child is there to be ended; the next one is called off."""
+    lost = record.lost_reason is not None and record.status is None
+    return record.but(state=State.LOST if lost else State.EXITED, backoff_until_s=None), ()
 
 
 def _kill_kept(record: SessionRecord, _: Happening) -> Step:
@@ -221,8 +237,13 @@ def _kill_kept(record: SessionRecord, _: Happening) -> Step:
 
 
 def _start_again(record: SessionRecord, happening: Happening) -> Step:
+    """Somebody asks for it: the policy counts anew."""
     wanted = _cause_of(happening).command_id
-    return next_generation(record.but(restart_wanted=wanted)), (Spawn(),)
+    return next_generation(record.but(restart_wanted=wanted, restarted_s=())), (Spawn(),)
+
+
+def _start_next(record: SessionRecord, _: Happening) -> Step:
+    return next_generation(record), (Spawn(),)
 
 
 def _begin_end(record: SessionRecord, cause: Cause) -> Step:
@@ -263,19 +284,21 @@ _ENDED: dict[LifeEvent, Cell] = {
     LifeEvent.CHILD_EXITED: IGNORED,
     LifeEvent.DRAIN_ENDED: IGNORED,
     LifeEvent.KEEPER_LOST: IGNORED,
+    LifeEvent.BACKOFF_ELAPSED: IGNORED,
     LifeEvent.RESTART: Cell(_start_again, (State.STARTING,)),
 }
 
 TRANSITIONS: dict[State, dict[LifeEvent, Cell]] = {
     State.STARTING: {
         LifeEvent.SPAWNED: Cell(_settle_in, (State.RUNNING, State.STOPPING)),
-        LifeEvent.SPAWN_FAILED: Cell(_fail_to_start, (State.EXITED,)),
+        LifeEvent.SPAWN_FAILED: Cell(_fail_to_start, (State.EXITED, State.BACKOFF)),
         LifeEvent.STOP: Cell(_remember),
         LifeEvent.KILL: Cell(_remember),
         LifeEvent.GRACE_EXPIRED: REFUSED,
         LifeEvent.CHILD_EXITED: REFUSED,
         LifeEvent.DRAIN_ENDED: REFUSED,
-        LifeEvent.KEEPER_LOST: Cell(_lose, (State.LOST,)),
+        LifeEvent.KEEPER_LOST: Cell(_lose, (State.LOST, State.BACKOFF)),
+        LifeEvent.BACKOFF_ELAPSED: IGNORED,
         LifeEvent.RESTART: Cell(_remember),
     },
     State.RUNNING: {
@@ -287,6 +310,7 @@ TRANSITIONS: dict[State, dict[LifeEvent, Cell]] = {
         LifeEvent.CHILD_EXITED: Cell(_drain, (State.DRAINING,)),
         LifeEvent.DRAIN_ENDED: Cell(_note_end_of_output),
         LifeEvent.KEEPER_LOST: IGNORED,
+        LifeEvent.BACKOFF_ELAPSED: IGNORED,
         LifeEvent.RESTART: Cell(_end, (State.STOPPING,)),
     },
     State.STOPPING: {
@@ -298,6 +322,7 @@ TRANSITIONS: dict[State, dict[LifeEvent, Cell]] = {
         LifeEvent.CHILD_EXITED: Cell(_drain, (State.DRAINING,)),
         LifeEvent.DRAIN_ENDED: Cell(_note_end_of_output),
         LifeEvent.KEEPER_LOST: IGNORED,
+        LifeEvent.BACKOFF_ELAPSED: IGNORED,
         LifeEvent.RESTART: Cell(_restart_after),
     },
     State.DRAINING: {
@@ -307,9 +332,24 @@ TRANSITIONS: dict[State, dict[LifeEvent, Cell]] = {
         LifeEvent.KILL: Cell(_kill_leftovers),
         LifeEvent.GRACE_EXPIRED: IGNORED,
         LifeEvent.CHILD_EXITED: IGNORED,
-        LifeEvent.DRAIN_ENDED: Cell(_conclude, (State.EXITED, State.LOST, State.STARTING)),
+        LifeEvent.DRAIN_ENDED: Cell(
+            _conclude, (State.EXITED, State.LOST, State.BACKOFF, State.STARTING)
+        ),
         LifeEvent.KEEPER_LOST: IGNORED,
+        LifeEvent.BACKOFF_ELAPSED: IGNORED,
         LifeEvent.RESTART: Cell(_restart_after),
+    },
+    State.BACKOFF: {
+        LifeEvent.SPAWNED: IGNORED,
+        LifeEvent.SPAWN_FAILED: REFUSED,
+        LifeEvent.STOP: Cell(_end_for_good, (State.EXITED, State.LOST)),
+        LifeEvent.KILL: Cell(_end_for_good, (State.EXITED, State.LOST)),
+        LifeEvent.GRACE_EXPIRED: IGNORED,
+        LifeEvent.CHILD_EXITED: IGNORED,
+        LifeEvent.DRAIN_ENDED: IGNORED,
+        LifeEvent.KEEPER_LOST: IGNORED,
+        LifeEvent.BACKOFF_ELAPSED: Cell(_start_next, (State.STARTING,)),
+        LifeEvent.RESTART: Cell(_start_again, (State.STARTING,)),
     },
     State.EXITED: _ENDED,
     State.LOST: _ENDED,
@@ -323,6 +363,9 @@ def next_generation(record: SessionRecord) -> SessionRecord:
         desired="running",
         generation=record.generation + 1,
         generation_offset=record.output_next,
+        former_offset=record.generation_offset,
+        backoff_until_s=None,
+        gave_up=False,
         restarts=record.restarts + 1,
         restarting=record.restart_wanted,
         restart_wanted=None,

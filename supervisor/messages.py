@@ -14,6 +14,7 @@ from supervisor.records import Receipt
 
 __all__ = [
     "Adopt",
+    "BackoffElapsed",
     "Begin",
     "ChildExited",
     "Control",
@@ -25,9 +26,9 @@ __all__ = [
     "OutputEnded",
     "Patch",
     "Retire",
-    "RunTimeExpired",
     "SpawnRefusedByKeeper",
     "Spawned",
+    "TimeExpired",
 ]
 
 
@@ -63,7 +64,7 @@ class EndInput:
 
 @dataclass(frozen=True, slots=True)
 class Patch:
-    """Change the name or the labels; a key that is missing stays as it is."""
+    """Change `name`, `labels` or `on_full`; a key that is missing stays as it is."""
 
     changes: Mapping[str, Any]
 
@@ -129,8 +130,16 @@ class KillExpired:
 
 
 @dataclass(frozen=True, slots=True)
-class RunTimeExpired:
-    """The run timeout is over."""
+class TimeExpired:
+    """A timeout is over: `run`, `idle` or `disconnect`."""
+
+    generation: int
+    which: str
+
+
+@dataclass(frozen=True, slots=True)
+class BackoffElapsed:
+    """It is time for the child that follows this generation."""
 
     generation: int
 

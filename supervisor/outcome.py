@@ -92,11 +92,13 @@ def _by_itself(record: SessionRecord, code: int) -> Outcome:
 
 
 def _timed_out(record: SessionRecord, code: int, name: str | None) -> Outcome | None:
-    if record.cause is None or record.cause.kind != "timeout":
+    if record.cause is None or record.cause.timeout is None:
         return None
-    limit = f" after {record.run_timeout_s:g} s" if record.run_timeout_s else ""
-    message = f"ended by its run timeout{limit}"
-    return Outcome(OutcomeKind.TIMED_OUT, code, name, message, {"which": "run"})
+    which = record.cause.timeout
+    limit_s = getattr(record.timeouts, which)
+    limit = f" after {limit_s:g} s" if limit_s else ""
+    message = f"ended by its {which} timeout{limit}"
+    return Outcome(OutcomeKind.TIMED_OUT, code, name, message, {"which": which})
 
 
 def _sender(delivered: tuple[Delivered, ...], number: int) -> Delivered | None:

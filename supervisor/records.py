@@ -31,6 +31,7 @@ __all__ = [
     "Receipt",
     "ReceiptState",
     "Record",
+    "RestartSpec",
     "SessionRecord",
     "Size",
     "Spec",
@@ -65,11 +66,17 @@ class State(StrEnum):
     DRAINING = "draining"
     EXITED = "exited"
     LOST = "lost"
+    BACKOFF = "backoff"
 
     @property
     def ended(self) -> bool:
-        """Whether the outcome is committed and no child of this generation is left to wait for."""
+        """Whether the session has ended for good, unless somebody asks."""
         return self in (State.EXITED, State.LOST)
+
+    @property
+    def over(self) -> bool:
+        """Whether this generation has ended: its outcome is committed, and it has no child."""
+        return self.ended or self is State.BACKOFF
 
     @property
     def shown(self) -> str:
@@ -92,9 +99,27 @@ class OutputSpec(Record, frozen=True):
 
 
 class Timeouts(Record, frozen=True):
-    """Seconds after which the daemon ends the session; None is never."""
+    """Seconds after which the daemon ends the session; None is never.
+
+    `run` from the start, `idle` without output and input, `disconnect` with nobody attached.
+    """
 
     run: float | None = None
+    idle: float | None = None
+    disconnect: float | None = None
+
+
+class RestartSpec(Record, frozen=True):
+    """The restart policy, `never`, `on_failure` or `always`, and its waits in seconds.
+
+    `initial` doubles up to `max`; `intensity` restarts within `window` are the most.
+    """
+
+    policy: str = "never"
+    initial: float = 1.0
+    max: float = 60.0
+    intensity: int = 5
+    window: float = 60.0
 
 
 class Spec(Record, frozen=True, kw_only=True):
@@ -123,6 +148,7 @@ class Spec(Record, frozen=True, kw_only=True):
     stop_signal: str = "SIGTERM"
     stop_grace: float = 10.0
     leftovers: str = "kill"
+    restart: RestartSpec = RestartSpec()
 
     def canonical(self) -> dict[str, Any]:
         """Return the fields that differ from their defaults, as JSON-compatible values."""
@@ -172,7 +198,8 @@ class Cause(Record, frozen=True):
     """What began the end of this generation, kept so that the outcome can name it.
 
     `kind` is `stop`, `kill`, `restart` or `timeout`; `signal` is the number it began with (a
-    SIGKILL after the grace belongs to it as well).
+    SIGKILL after the grace belongs to it as well); `timeout` is which one: `run`, `idle` or
+    `disconnect`.
     """
 
     kind: str
@@ -180,6 +207,7 @@ class Cause(Record, frozen=True):
     signal: int
     command_id: str | None = None
     grace_s: float = 0.0
+    timeout: str | None = None
 
 
 class Delivered(Record, frozen=True):
@@ -201,6 +229,9 @@ class SessionRecord(Record, frozen=True, kw_only=True):
     which this generation began, and after its end the next one does.
     `drained` says that this generation's output ended, `status` is the wait status of its leader,
     `spawn_error` is `{errno, stage, message}`, `lost_reason` why no status can be known.
+    `timeouts` are those in force. `restarted_s` are the times of the policy's last restarts, and
+    `backoff_until_s` is that of the next one; both are meaningless in another boot.
+    `former_offset` is where the output of the generation before this one began.
     """
 
     id: str
@@ -225,7 +256,7 @@ class SessionRecord(Record, frozen=True, kw_only=True):
     ended_at_us: int | None = None
     last_output_at_us: int | None = None
     deadline_s: float | None = None
-    run_timeout_s: float | None = None
+    timeouts: Timeouts = Timeouts()
     on_full: str = "drop"
     size: Size | None = None
     input_next: int = 0
@@ -243,6 +274,10 @@ class SessionRecord(Record, frozen=True, kw_only=True):
     lost_reason: str | None = None
     kept: bool = False
     restarts: int = 0
+    restarted_s: tuple[float, ...] = ()
+    backoff_until_s: float | None = None
+    gave_up: bool = False
+    former_offset: int | None = None
     outcome: Outcome | None = None
     survivors: tuple[int, ...] = ()
 

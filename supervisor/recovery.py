@@ -57,6 +57,8 @@ class Recovery:
         if held is not None and what is not Adoption.TAKE:
             await self._end_stranger(held)
             held = None
+        if record.boot_id != self._node.boot_id:  # times of another boot mean nothing
+            record = record.but(restarted_s=(), backoff_until_s=None)
         receipts = tuple(self._receipts.get(record.id, ()))
         if what is Adoption.KEEP and record.kept:  # with their keeper, what was kept is over too
             survivors = await self._kill_left(record)

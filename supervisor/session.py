@@ -23,6 +23,7 @@ import errno
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from supervisor.backoff import Backoff
 from supervisor.child import KILL_S, Child
 from supervisor.control import Controls
 from supervisor.ending import conclude
@@ -52,6 +53,7 @@ from supervisor.lifecycle import (
 )
 from supervisor.messages import (
     Adopt,
+    BackoffElapsed,
     Begin,
     ChildExited,
     Control,
@@ -63,12 +65,12 @@ from supervisor.messages import (
     OutputEnded,
     Patch,
     Retire,
-    RunTimeExpired,
     Spawned,
     SpawnRefusedByKeeper,
+    TimeExpired,
 )
 from supervisor.node import Node
-from supervisor.records import By, Cause, Event, Receipt, SessionRecord, State
+from supervisor.records import By, Cause, Event, OutcomeKind, Receipt, SessionRecord, State
 from supervisor.session_adoption import adopt
 from supervisor.session_streams import SessionStreams
 from supervisor.signals import signal_number
@@ -86,7 +88,8 @@ _Fact = (
     | OutputEnded
     | DrainEnded
     | GraceExpired
-    | RunTimeExpired
+    | TimeExpired
+    | BackoffElapsed
     | KillExpired
     | KeeperLost
 )
@@ -100,7 +103,16 @@ class Session(SessionStreams):
     `retired`: its record is about to go, and it takes no further request.
     """
 
-    __slots__ = ("_dropping", "_early_exit", "controls", "discarded", "down", "former", "retired")
+    __slots__ = (
+        "_dropping",
+        "_early_exit",
+        "backoff",
+        "controls",
+        "discarded",
+        "down",
+        "former",
+        "retired",
+    )
 
     def __init__(self, record: SessionRecord, node: Node) -> None:
         super().__init__(record, node)
@@ -111,11 +123,12 @@ class Session(SessionStreams):
         self.controls = Controls(self)
         self._dropping = 0
         self._early_exit: ChildExited | None = None
+        self.backoff = Backoff(self)
 
     @property
     def output_ended(self) -> bool:
         """Whether this generation will give no more output."""
-        return self.record.state.ended or self.record.outcome is not None
+        return self.record.state.over or self.record.outcome is not None
 
     @property
     def final(self) -> bool:
@@ -139,6 +152,7 @@ class Session(SessionStreams):
     def close(self) -> None:
         """Give back descriptors, after `stop` and when the pump serves this session no more."""
         self.reader.close()
+        self.backoff.cancel()
         child, self._child = self._child, None
         if child is not None:
             child.close()
@@ -177,10 +191,13 @@ class Session(SessionStreams):
 
     async def happen(self, event: LifeEvent, cause: Cause | None = None) -> None:
         """Decide what an event means, and carry it out."""
-        record, effects = decide(self.record, Happening(event, cause))
+        now_s = self._node.clock.monotonic()
+        record, effects = decide(self.record, Happening(event, cause, now_s))
         if Conclude() in effects:
             await self._conclude(record)
             return
+        if Spawn() in effects:
+            record = await self._next_generation(record)
         self.show(record)
         await self.perform(effects)
 
@@ -286,8 +303,10 @@ class Session(SessionStreams):
                     await self.happen(LifeEvent.DRAIN_ENDED)
             case GraceExpired():
                 await self.happen(LifeEvent.GRACE_EXPIRED)
-            case RunTimeExpired():
-                await self._run_time_expired()
+            case TimeExpired():
+                await self._time_expired(fact.which)
+            case BackoffElapsed():
+                await self.happen(LifeEvent.BACKOFF_ELAPSED)
             case KillExpired():
                 await self.controls.survived(tuple(self.pids()))
             case KeeperLost():
@@ -301,7 +320,7 @@ class Session(SessionStreams):
             held.close()
             return
         self.take(held, keeper)
-        run = self.record.run_timeout_s
+        run = self.record.timeouts.run
         self.record = self.record.but(
             pid=held.pid,
             started_at_us=held.started_at_ns // 1000,
@@ -311,7 +330,7 @@ class Session(SessionStreams):
         await self.happen(LifeEvent.SPAWNED)
         self.later(self._node.feed.event("session.started", self.record, {"pid": held.pid}))
         if self._child is not None:
-            self._child.begin_run_timeout(self.record.deadline_s)
+            self._child.begin_timeouts(self.record.timeouts, self.record.deadline_s)
         await self.controls.started()
         if self._early_exit is not None:
             early, self._early_exit = self._early_exit, None
@@ -322,18 +341,19 @@ class Session(SessionStreams):
         child = self._child
         if child is None:
             return
-        if self.record.state.ended:
+        if self.record.state.over:
             await self._release_when_empty(child)
         else:
             await self.happen(LifeEvent.DRAIN_ENDED)
 
-    async def _run_time_expired(self) -> None:
+    async def _time_expired(self, which: str) -> None:
         spec = self.record.spec
         grace = min(spec.stop_grace, _TIMEOUT_GRACE_S)
-        cause = Cause("timeout", By(via="timer"), signal_number(spec.stop_signal), grace_s=grace)
+        number, by = signal_number(spec.stop_signal), By(via="timer")
+        cause = Cause("timeout", by, number, grace_s=grace, timeout=which)
         self.record = self.record.but(desired="stopped", deadline_s=None)
         await self.happen(LifeEvent.STOP, cause)
-        self.later(self._node.feed.event("session.stopping", self.record, {"timeout": "run"}))
+        self.later(self._node.feed.event("session.stopping", self.record, {"timeout": which}))
 
     async def _begin_drain(self, child: Child) -> None:
         if child.output_ended:
@@ -350,9 +370,8 @@ class Session(SessionStreams):
         """
         child = self._child
         ended = await conclude(self, record, child)
-        event = self._node.feed.event
-        kind = "session.lost" if ended.state is State.LOST else "session.exited"
-        told: list[Event | Receipt] = [event(kind, ended, _told_of(ended)), *self.gap_at_end()]
+        told: list[Event | Receipt] = [self.ended_event(ended), *self.gap_at_end()]
+        told += self.backoff.events(ended)
         following = ended
         self._gap = None
         if ended.state is State.STARTING:
@@ -367,6 +386,22 @@ class Session(SessionStreams):
             self.release(child)
         if following.state is State.STARTING:
             self.own(self._spawn())
+        self.backoff.begin()
+
+    def ended_event(self, record: SessionRecord) -> Event:
+        """Return what is told of a generation's end; `final` says whether nothing follows."""
+        outcome = record.outcome
+        lost = outcome is not None and outcome.kind is OutcomeKind.LOST
+        kind = "session.lost" if lost else "session.exited"
+        return self._node.feed.event(kind, record, _told_of(record))
+
+    async def _next_generation(self, record: SessionRecord) -> SessionRecord:
+        """Store that the next generation starts, before its child does; return its record."""
+        await self._node.wait_for_keeper()
+        record = self.here(record)
+        self.former = self.record
+        await self.commit_surely(record, *self.begun_again(record))
+        return record
 
     async def commit_surely(self, record: SessionRecord, *told: Event | Receipt) -> None:
         """Commit what has happened and cannot be refused; wait for a database that cannot."""
@@ -380,7 +415,7 @@ class Session(SessionStreams):
                 return
 
     async def _kill_leftovers(self, child: Child) -> None:
-        if not self.record.state.ended:  # the drain goes on, and ends with them
+        if not self.record.state.over:  # the drain goes on, and ends with them
             self._node.pump.set_on_full(self.record.id, "drop")
             self.own(self._kill(child))
             return
@@ -457,6 +492,8 @@ class Session(SessionStreams):
 
     async def _patch(self, changes: Mapping[str, Any]) -> None:
         await self.commit(self.record.but(**changes))
+        if "on_full" in changes:
+            self._node.pump.set_on_full(self.record.id, changes["on_full"])
 
     async def _retire(self) -> None:
         if not self.record.state.ended or self.record.kept:
@@ -478,5 +515,6 @@ def _told_of(record: SessionRecord) -> dict[str, Any]:
         "exit_code": outcome.exit_code,
         "signal": outcome.signal,
         "message": outcome.message,
+        "final": record.state.ended,
         **outcome.detail,
     }

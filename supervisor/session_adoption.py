@@ -25,9 +25,10 @@ async def adopt(session: Session, message: Adopt) -> None:
     """Go on where a former daemon, or this actor before its crash, stopped."""
     held, keeper, record = message.held, message.keeper, session.record
     session.controls.adopt(message.receipts)
-    if record.state.ended:
+    if record.state.over:
         await _adopt_ended(session, held, keeper)
         await session.controls.finish_ended()
+        session.backoff.begin()
     elif session.child is not None:
         session.unhandled(message)
         await _go_on(session, session.child)
@@ -72,7 +73,7 @@ async def _go_on(session: Session, child: Child) -> None:
     record = session.record
     began = record.cause is not None
     session.record = record.but(state=State.STOPPING if began else State.RUNNING)
-    child.begin_run_timeout(record.deadline_s)
+    child.begin_timeouts(record.timeouts, record.deadline_s)
     if session.orphaned:
         child.watch_exit()
     if record.cause is not None:

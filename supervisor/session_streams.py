@@ -62,7 +62,7 @@ class SessionStreams(Actor):
         self.record = record
         self.version = 0
         self.changes = Broadcast()
-        self.attachments = Attachments()
+        self.attachments = Attachments(self._attended)
         self.stalled: str | None = None
         self.last_output_at_us = record.last_output_at_us
         self.input: SessionInput | None = None
@@ -218,6 +218,7 @@ class SessionStreams(Actor):
             held.close()  # nobody else would: the pump does not own them yet
             raise
         self._child = Child(held, keeper, node.clock, self.tell)
+        self._attended()
         if self.orphaned:
             self._child.watch_exit()
         if held.journal is not None:
@@ -242,7 +243,13 @@ class SessionStreams(Actor):
             await self.changes.wait()
 
     def _deliver(self) -> None:
+        if self._child is not None:
+            self._child.last_active_s = self._node.clock.monotonic()
         self._node.pump.deliver(self.record.id)
+
+    def _attended(self) -> None:
+        if self._child is not None:
+            self._child.attended(len(self.attachments) > 0)
 
     # Input.
 

@@ -20,7 +20,6 @@ from collections import deque
 from collections.abc import Callable, Collection, Coroutine, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import EllipsisType
 from typing import Any, TypeVar
 
 from supervisor.actor import Actor
@@ -324,21 +323,11 @@ class Supervisor(Actor):
         """Return a command's receipt as it stands. Raises NotFound."""
         return await self._node.receipts.get(command_id)
 
-    async def patch(
-        self,
-        session_id: str,
-        *,
-        name: str | EllipsisType | None = ...,
-        labels: Mapping[str, str] | EllipsisType = ...,
-    ) -> Session:
-        """Change a session's name or labels. Raises NameInUse."""
+    async def patch(self, session_id: str, changes: Mapping[str, Any]) -> Session:
+        """Change what `Patch` names of a session. Raises NameInUse."""
         session = self.find(session_id)
-        changes = {
-            key: value
-            for key, value in (("name", name), ("labels", labels))
-            if not isinstance(value, EllipsisType)
-        }
-        if isinstance(name, str) and not session.record.state.ended:
+        name = changes.get("name")
+        if name is not None and not session.record.state.ended:
             await self.ask(TakeName(session, name, Patch(changes)))
         else:
             await session.ask(Patch(changes))

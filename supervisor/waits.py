@@ -122,7 +122,7 @@ class Wait:
     def over(self) -> bool:
         """Whether this generation has ended."""
         record = self.session.record
-        return record.generation > self.generation or record.state.ended
+        return record.generation > self.generation or record.state.over
 
     def look(self) -> Waited | None:
         """Return the answer if there is one now."""
@@ -181,7 +181,7 @@ class Wait:
     def _end(self) -> dict[str, Any]:
         """How the generation ended; of one that was followed by another only its number is left."""
         record = self.session.record
-        outcome = record.outcome if record.state.ended else None
+        outcome = record.outcome if record.state.over else None
         if outcome is None:
             return {"generation": self.generation}
         return {

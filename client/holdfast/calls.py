@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import builtins
 from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING, Unpack
+from typing import TYPE_CHECKING, Literal, Unpack
 from urllib.parse import quote
 from weakref import WeakSet
 
@@ -128,9 +128,10 @@ class Calls:
         *,
         name: str | None | UnsetType = UNSET,
         labels: dict[str, str] | UnsetType = UNSET,
+        on_full: Literal["drop", "block"] | UnsetType = UNSET,
     ) -> SessionView:
-        """Change name or labels; a name of None takes the name away."""
-        body = SessionPatch(name=name, labels=labels)
+        """Change name, labels, or what a full output does; a name of None takes the name away."""
+        body = SessionPatch(name=name, labels=labels, on_full=on_full)
         return await self.transport.ask(
             SessionView, Call(method="PATCH", path=_path(ref), body=body)
         )
@@ -196,10 +197,20 @@ class Calls:
         return await self._control(ref, "resize", body)
 
     async def timeout(
-        self, ref: str, run: float | None, **options: Unpack[ControlOptions]
+        self,
+        ref: str,
+        run: float | None | UnsetType = UNSET,
+        *,
+        idle: float | None | UnsetType = UNSET,
+        disconnect: float | None | UnsetType = UNSET,
+        **options: Unpack[ControlOptions],
     ) -> ReceiptView:
-        """Let the daemon end the session in `run` seconds from now; None takes that back."""
-        body = TimeoutRequest(run=run, **control_fields(options))
+        """Let the daemon end the session in `run` seconds from now.
+
+        Or after so many seconds `idle`, or with nobody attached (`disconnect`). None takes a
+        timeout away, and what is not given stays.
+        """
+        body = TimeoutRequest(run=run, idle=idle, disconnect=disconnect, **control_fields(options))
         return await self._control(ref, "timeout", body)
 
     async def receipt(self, command_id: str) -> ReceiptView:

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, TypedDict
+from typing import Any, Literal, TypedDict, cast
 
 from msgspec import UNSET
 
 from holdfast.ids import new_id
-from holdfast.wire import OutputOptions, SessionRequest, TerminalSize, TimeoutOptions
+from holdfast.wire import (
+    OutputOptions,
+    RestartOptions,
+    SessionRequest,
+    TerminalSize,
+    TimeoutOptions,
+)
 
 __all__ = [
     "Command",
@@ -21,6 +27,7 @@ __all__ = [
     "session_request",
 ]
 
+RestartPolicy = Literal["never", "on_failure", "always"]
 Command = str | list[str] | tuple[str, ...] | None
 
 
@@ -28,7 +35,9 @@ class StartOptions(TypedDict, total=False):
     """What may be said of a command besides its argv; the defaults are the server's.
 
     `size` is (rows, cols), `capacity` the output kept in bytes, `timeout` the seconds after which
-    the daemon ends the command. `base_env` is like `env`, but a difference in it is not a
+    the daemon ends the command, as do `idle_timeout` without output and input and
+    `disconnect_timeout` with nobody attached. `restart` is a policy's name or the fields of
+    `RestartOptions`. `base_env` is like `env`, but a difference in it is not a
     difference between two requests of the same `id`.
     """
 
@@ -50,6 +59,9 @@ class StartOptions(TypedDict, total=False):
     capacity: int
     on_full: Literal["drop", "block"]
     timeout: float | None
+    idle_timeout: float | None
+    disconnect_timeout: float | None
+    restart: RestartPolicy | RestartOptions
     stop_signal: str | int
     stop_grace: float
     leftovers: Literal["kill", "keep"]
@@ -133,10 +145,14 @@ def session_request(command: Command, options: StartOptions) -> SessionRequest:
     if (size := fields.pop("size", None)) is not None:
         fields["size"] = TerminalSize(rows=size[0], cols=size[1])
     kept = {key: fields.pop(key) for key in ("capacity", "on_full") if key in fields}
-    run_s = fields.pop("timeout", None)
-    return SessionRequest(
-        output=OutputOptions(**kept), timeouts=TimeoutOptions(run=run_s), **fields
+    timeouts = TimeoutOptions(
+        run=fields.pop("timeout", None),
+        idle=fields.pop("idle_timeout", None),
+        disconnect=fields.pop("disconnect_timeout", None),
     )
+    if isinstance(policy := fields.get("restart"), str):
+        fields["restart"] = RestartOptions(policy=cast("RestartPolicy", policy))
+    return SessionRequest(output=OutputOptions(**kept), timeouts=timeouts, **fields)
 
 
 def control_fields(options: ControlOptions, **verb_fields: Any) -> dict[str, Any]:

@@ -38,6 +38,7 @@ __all__ = [
     "PortView",
     "ReceiptView",
     "ResizeRequest",
+    "RestartOptions",
     "RestartRequest",
     "SessionCreated",
     "SessionPage",
@@ -93,9 +94,28 @@ class OutputOptions(Request, frozen=True, kw_only=True):
 
 
 class TimeoutOptions(Request, frozen=True, kw_only=True):
-    """Seconds until the daemon ends the session; null is never."""
+    """Seconds until the daemon ends the session; null is never.
+
+    `run` from its start, `idle` without output and input, `disconnect` with nobody attached.
+    """
 
     run: Seconds | None = None
+    idle: Seconds | None = None
+    disconnect: Seconds | None = None
+
+
+class RestartOptions(Request, frozen=True, kw_only=True):
+    """When a command that ended is started again.
+
+    The wait is `initial` seconds and doubles up to `max`; after `intensity` restarts within
+    `window` seconds it is given up.
+    """
+
+    policy: Literal["never", "on_failure", "always"] = "never"
+    initial: Annotated[float, Meta(gt=0, le=86400)] = 1.0
+    max: Annotated[float, Meta(gt=0, le=86400)] = 60.0
+    intensity: Annotated[int, Meta(ge=1, le=1_000_000)] = 5
+    window: Annotated[float, Meta(gt=0, le=31_536_000)] = 60.0
 
 
 class SpecFields(Request, frozen=True, kw_only=True):
@@ -127,6 +147,7 @@ class SessionRequest(SpecFields, frozen=True, kw_only=True):
     output: OutputOptions = OutputOptions()
     timeouts: TimeoutOptions = TimeoutOptions()
     leftovers: Literal["kill", "keep"] = "kill"
+    restart: RestartOptions = RestartOptions()
     kind: Literal["start", "run", "exec", "up"] = "start"
     replace: bool = False
 
@@ -140,6 +161,7 @@ class ExecRequest(SpecFields, frozen=True, kw_only=True):
     leftovers: Literal["kill", "keep"] = "keep"
     timeout: Seconds | None | UnsetType = UNSET
     input: str | None = None
+    on_timeout: Literal["kill", "detach"] = "kill"
     max_output_bytes: Annotated[int, Meta(ge=1024, le=16 * 1024 * 1024)] = 1024 * 1024
     encoding: Literal["text", "base64"] = "text"
 
@@ -152,13 +174,19 @@ class Omitted(Answer, frozen=True, kw_only=True):
 
 
 class ExecResult(Answer, frozen=True, kw_only=True):
-    """What became of an exec; also for exits other than 0."""
+    """What became of an exec; also for exits other than 0.
 
+    `state` is `running` for a command that was left running at its timeout: then `exit_code`,
+    `signal` and `outcome` are null, and its output goes on at `next_offset`.
+    """
+
+    state: str
     exit_code: int | None
     stdout: str
     stderr: str
     signal: str | None
-    outcome: str
+    outcome: str | None
+    next_offset: int
     truncated: bool
     omitted: list[Omitted]
     session_id: str
@@ -166,10 +194,14 @@ class ExecResult(Answer, frozen=True, kw_only=True):
 
 
 class SessionPatch(Request, frozen=True, kw_only=True):
-    """The body of `PATCH /v1/sessions/{id}`; a null name takes the name away."""
+    """The body of `PATCH /v1/sessions/{id}`; a null name takes the name away.
+
+    `on_full: drop` lets a command go on that would wait for a reader who is gone.
+    """
 
     name: Id | None | UnsetType = UNSET
     labels: Labels | UnsetType = UNSET
+    on_full: OnFull | UnsetType = UNSET
 
 
 class OutputView(Answer, frozen=True, kw_only=True):
@@ -234,6 +266,9 @@ class SessionView(Answer, frozen=True, kw_only=True):
     desired: str
     generation: int
     restarts: int
+    restart_policy: str
+    next_start_at: datetime | None
+    gave_up: bool
     pid: int | None
     boot_id: str
     created_by: str
@@ -242,6 +277,7 @@ class SessionView(Answer, frozen=True, kw_only=True):
     ended_at: datetime | None
     last_output_at: datetime | None
     deadline_at: datetime | None
+    timeouts: dict[str, float | None]
     output: OutputView
     input: InputView
     attachments: list[Attachment]
@@ -312,9 +348,11 @@ class ResizeRequest(CommandBody, frozen=True, kw_only=True):
 
 
 class TimeoutRequest(CommandBody, frozen=True, kw_only=True):
-    """Set (seconds from now) or clear (null) a timeout."""
+    """Set (seconds from now) or clear (null) timeouts; one that is not named stays."""
 
     run: Seconds | None | UnsetType = UNSET
+    idle: Seconds | None | UnsetType = UNSET
+    disconnect: Seconds | None | UnsetType = UNSET
 
 
 class ReceiptView(Answer, frozen=True, kw_only=True):

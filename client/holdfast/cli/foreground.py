@@ -6,6 +6,8 @@ Rules
   seconds, or a reader of its output that went away, stops it.
 - The daemon may be killed and come back meanwhile: nothing is lost, repeated or noticed here. One
   that does not come back is told of after `TOLD_TRIES` tries, about two seconds.
+- Whoever leaves a command of their own lets it run on without a reader: its output then drops the
+  oldest instead of waiting (`on_full`).
 - Every byte typed before a detach is confirmed before this command leaves (for `LEAVE_S` seconds).
 """
 
@@ -63,7 +65,7 @@ class Join:
 
     `shown` is how a person would name it. `owns`: it is this command's own foreground child.
     `offset` or `tail_bytes` say where the replay begins. `escape` as in `EscapeKeys`, only used
-    where stdin is a terminal.
+    where stdin is a terminal. After `yield_s` seconds it is left, and its ID told.
     """
 
     session_id: str
@@ -78,6 +80,7 @@ class Join:
     stdin: bool = True
     redraw: bool = False
     escape: str | None = None
+    yield_s: float | None = None
 
 
 def join(address: Address, how: Join) -> int:
@@ -121,6 +124,8 @@ class _Foreground:
             carrying = asyncio.create_task(self._carry())
             if self.how.stdin:
                 self._keyboard.resume()
+            if self.how.yield_s is not None:
+                asyncio.get_running_loop().call_later(self.how.yield_s, self._yield)
             either: set[asyncio.Future[Any]] = {carrying, self._leaving}
             await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
             left = await self._leave(carrying)
@@ -148,11 +153,28 @@ class _Foreground:
         for task in [carrying, *self._background]:
             task.cancel()
         results = await asyncio.gather(carrying, *self._background, return_exceptions=True)
+        if left is not None and self.how.lossless:
+            await self._let_run()
         await self._transport.close()
         self._screen.close()
         if left is None and isinstance(results[0], BaseException):
             raise results[0]
         return left
+
+    async def _let_run(self) -> None:
+        """Nobody reads any more: the session is not to wait for us, if the daemon can be told."""
+        from holdfast.calls import Calls
+
+        with suppress(HoldfastError, TimeoutError):
+            async with asyncio.timeout(LEAVE_S):
+                await Calls(self._transport).patch(self.how.session_id, on_full="drop")
+
+    def _yield(self) -> None:
+        if not self._leaving.done():
+            self._yielded = True
+            self._go(Exit.STILL_RUNNING)
+
+    _yielded = False
 
     async def _confirmed(self) -> None:
         """Wait until what was typed has arrived."""
@@ -164,7 +186,10 @@ class _Foreground:
 
     def _last_words(self, left: int | None) -> int:
         if left is not None:
-            say(f"the session goes on: hold attach {self.how.shown}")
+            known = f"still running as {self.how.session_id}"
+            say(
+                f"{known if self._yielded else 'the session goes on'}: hold attach {self.how.shown}"
+            )
             if self._screen.is_writing:
                 # The thread waits for a terminal that takes nothing; the interpreter would wait
                 # for the thread.

@@ -39,6 +39,7 @@ MODULES = {
     "kill": "control",
     "signal": "control",
     "restart": "control",
+    "timeout": "control",
     "resize": "control",
     "wait": "wait",
     "inspect": "inspect",

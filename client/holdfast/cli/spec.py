@@ -20,10 +20,14 @@ from holdfast.cli.failure import say
 from holdfast.cli.invocation import Invocation
 from holdfast.ids import new_id
 
-__all__ = ["body_of", "sendable", "spec_options", "variables"]
+__all__ = ["body_of", "restart_option", "sendable", "spec_options", "variables"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+RESTART_POLICIES = ("never", "on_failure", "always")
+RESTART_NUMBERS: dict[str, Callable[[str], float]] = {
+    "initial": float, "max": float, "intensity": int, "window": float,
+}  # fmt: skip
 OPTIONS = (
     click.option("--id", "id_", help="The session's ID: the same one starts nothing twice."),
     click.option("--name", help="A name that one live session may hold."),
@@ -37,6 +41,10 @@ OPTIONS = (
     click.option("--size", type=size_of, metavar="ROWSxCOLS", help="The terminal's size."),
     click.option("--timeout", type=click.FloatRange(min=0, min_open=True), metavar="S",
                  help="End it after S seconds."),
+    click.option("--idle-timeout", type=click.FloatRange(min=0, min_open=True), metavar="S",
+                 help="End it after S seconds without output and input."),
+    click.option("--disconnect-timeout", type=click.FloatRange(min=0, min_open=True), metavar="S",
+                 help="End it after S seconds with nobody attached."),
     click.option("--replace", is_flag=True, help="Stop the session that holds the name first."),
 )  # fmt: skip
 
@@ -46,6 +54,32 @@ def spec_options(function: F) -> F:
     for option in reversed(OPTIONS):
         function = option(function)
     return function
+
+
+def restart_option(function: F) -> F:
+    """--restart, for what may be started again."""
+    return click.option(
+        "--restart",
+        type=restart_of,
+        metavar="POLICY[,K=V...]",
+        help="never, on_failure or always; initial, max, window in seconds, intensity.",
+    )(function)
+
+
+def restart_of(text: str) -> dict[str, Any]:
+    """The `restart` of a spec, from `always` or `on_failure,intensity=10,max=5`."""
+    policy, *rest = text.split(",")
+    restart: dict[str, Any] = {"policy": policy.replace("-", "_")}
+    if restart["policy"] not in RESTART_POLICIES:
+        raise click.BadParameter(f"{policy!r} is none of {', '.join(RESTART_POLICIES)}")
+    for name, value in pairs(tuple(rest), "--restart").items():
+        if name not in RESTART_NUMBERS:
+            raise click.BadParameter(f"{name!r} is none of {', '.join(RESTART_NUMBERS)}")
+        try:
+            restart[name] = RESTART_NUMBERS[name](value)
+        except ValueError:
+            raise click.BadParameter(f"{name}={value}: not a number") from None
+    return restart
 
 
 def body_of(
@@ -64,8 +98,15 @@ def body_of(
     }
     body.update({key: value for key, value in optional.items() if value})
     body.update(_who(given["user"]))
-    if given["timeout"] is not None:
-        body["timeouts"] = {"run": given["timeout"]}
+    timeouts = {
+        "run": given["timeout"],
+        "idle": given["idle_timeout"],
+        "disconnect": given["disconnect_timeout"],
+    }
+    if chosen := {name: seconds for name, seconds in timeouts.items() if seconds is not None}:
+        body["timeouts"] = chosen
+    if given.get("restart") is not None:
+        body["restart"] = given["restart"]
     if given["name"] is not None:
         body["name"] = given["name"]  # an empty one is the daemon's to refuse
     return body

@@ -150,8 +150,8 @@ async def test_a_name_that_is_held_cannot_be_patched_in(rig: Rig) -> None:
     await rig.create("/bin/sleep", "1000", name="web")
     other = await rig.create("/bin/sleep", "1000")
     with pytest.raises(NameInUse):
-        await rig.supervisor.patch(other.record.id, name="web")
-    await rig.supervisor.patch(other.record.id, name="db", labels={"a": "b"})
+        await rig.supervisor.patch(other.record.id, {"name": "web"})
+    await rig.supervisor.patch(other.record.id, {"name": "db", "labels": {"a": "b"}})
     assert rig.supervisor.find("db").record.labels == {"a": "b"}
 
 
@@ -217,7 +217,7 @@ async def test_equal_requests_share_a_refusal(rig: Rig) -> None:
 
 async def test_of_two_sessions_that_want_a_name_at_once_one_gets_it(rig: Rig) -> None:
     sessions = [await rig.create("/bin/sleep", "1000") for _ in range(2)]
-    wanted = (rig.supervisor.patch(one.record.id, name="web") for one in sessions)
+    wanted = (rig.supervisor.patch(one.record.id, {"name": "web"}) for one in sessions)
     results = await asyncio.gather(*wanted, return_exceptions=True)
     assert sorted(isinstance(each, NameInUse) for each in results) == [False, True]
     assert [one.record.name for one in sessions].count("web") == 1

@@ -11,7 +11,7 @@ from api.exec import session_request
 from api.exec_result import result_of
 from holdfast import wire
 from supervisor.errors import Conflict
-from supervisor.records import Outcome, OutcomeKind, State
+from supervisor.records import Outcome, OutcomeKind, State, Timeouts
 from tests.fake_session import STARTED_US, FakeSession, turns
 
 
@@ -50,7 +50,8 @@ def test_input_needs_a_pipe() -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        '{"command": ["true"], "on_timeout": "detach"}',
+        '{"command": ["true"], "on_timeout": "leave"}',
+        '{"command": ["true"], "restart": {"policy": "always"}}',
         '{"commands": [["true"]]}',
         '{"command": ["true"], "max_output_bytes": 17000000}',
         '{"command": ["true"], "encoding": "hex"}',
@@ -60,6 +61,11 @@ def test_input_needs_a_pipe() -> None:
 def test_fields_of_later_and_wrong_types_are_refused(text: str) -> None:
     with pytest.raises(msgspec.ValidationError):
         read(text)
+
+
+def test_exec_has_nobody_attached_whose_leaving_could_end_it() -> None:
+    with pytest.raises(Invalid, match="start a session"):
+        read('{"command": ["true"], "timeouts": {"disconnect": 1}}')
 
 
 def test_exec_without_a_command_is_refused() -> None:
@@ -111,8 +117,8 @@ async def test_a_program_that_is_missing_says_so_on_stderr() -> None:
 async def test_a_timeout_is_an_error_with_what_was_printed() -> None:
     session = FakeSession()
     session.prints(b"half")
-    outcome = Outcome(OutcomeKind.TIMED_OUT, 143, "SIGTERM", "")
-    session.show(state=State.EXITED, outcome=outcome, run_timeout_s=30.0)
+    outcome = Outcome(OutcomeKind.TIMED_OUT, 143, "SIGTERM", "", {"which": "run"})
+    session.show(state=State.EXITED, outcome=outcome, timeouts=Timeouts(run=30.0))
     with pytest.raises(TimedOut) as error:
         result_of(session, await collected(session), "text")  # type: ignore[arg-type]
     assert error.value.message == "Command execution timed out after 30 seconds"

@@ -21,6 +21,7 @@ from holdfast.cli.spec import body_of, sendable, variables
 GIVEN: dict[str, Any] = {
     "id_": None, "name": None, "labels": (), "env": (), "env_file": (), "clean_env": False,
     "cwd": None, "user": None, "shell": None, "size": None, "timeout": None, "replace": False,
+    "idle_timeout": None, "disconnect_timeout": None,
 }  # fmt: skip
 REMOTE = Invocation(url="http://localhost:1")
 

@@ -25,7 +25,8 @@ def record(state: State = State.RUNNING, **fields: Any) -> SessionRecord:
 
 
 def cause(kind: str, command_id: str = "c1", *, signal: int = 15, grace_s: float = 10.0) -> Cause:
-    return Cause(kind, ME, 9 if kind == "kill" else signal, command_id, grace_s)
+    number, which = 9 if kind == "kill" else signal, "run" if kind == "timeout" else None
+    return Cause(kind, ME, number, command_id, grace_s, which)
 
 
 def receipt(command_id: str = "c1", **fields: Any) -> Receipt:

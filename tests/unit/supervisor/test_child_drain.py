@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from supervisor.child import DRAIN_S, SILENCE_S, Child
-from supervisor.messages import DrainEnded, GraceExpired, RunTimeExpired
+from supervisor.messages import DrainEnded, GraceExpired, TimeExpired
+from supervisor.records import Timeouts
 from tests.fake_session import VirtualClock
 
 
@@ -87,7 +88,7 @@ def test_time_in_which_the_pump_may_not_read_does_not_count(watched: Watched) ->
 
 def test_the_drain_takes_the_other_timers_away(watched: Watched) -> None:
     watched.child.begin_grace(1.0)
-    watched.child.begin_run_timeout(watched.clock.monotonic() + 1.0)
+    watched.child.begin_timeouts(Timeouts(1.0), watched.clock.monotonic() + 1.0)
     watched.child.begin_drain()
     watched.clock.advance(100.0)
     assert watched.told == [DrainEnded(2)]
@@ -106,10 +107,10 @@ def test_a_grace_only_ever_gets_shorter(watched: Watched) -> None:
 def test_a_deadline_that_has_passed_is_told_at_once_and_none_takes_it_away(
     watched: Watched,
 ) -> None:
-    watched.child.begin_run_timeout(watched.clock.monotonic() - 5.0)
+    watched.child.begin_timeouts(Timeouts(1.0), watched.clock.monotonic() - 5.0)
     watched.clock.advance(0.0)
-    assert watched.told == [RunTimeExpired(2)]
-    watched.child.begin_run_timeout(watched.clock.monotonic() + 5.0)
-    watched.child.begin_run_timeout(None)
+    assert watched.told == [TimeExpired(2, "run")]
+    watched.child.begin_timeouts(Timeouts(5.0), watched.clock.monotonic() + 5.0)
+    watched.child.begin_timeouts(Timeouts(), None)
     watched.clock.advance(100.0)
-    assert watched.told == [RunTimeExpired(2)]
+    assert watched.told == [TimeExpired(2, "run")]

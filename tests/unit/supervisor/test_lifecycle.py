@@ -47,6 +47,12 @@ IGNORED: list[tuple[State, LifeEvent]] = [
     (S.DRAINING, E.GRACE_EXPIRED),
     (S.DRAINING, E.CHILD_EXITED),
     (S.DRAINING, E.KEEPER_LOST),
+    *((state, E.BACKOFF_ELAPSED) for state in S if state is not S.BACKOFF),
+    (S.BACKOFF, E.SPAWNED),
+    (S.BACKOFF, E.GRACE_EXPIRED),
+    (S.BACKOFF, E.CHILD_EXITED),
+    (S.BACKOFF, E.DRAIN_ENDED),
+    (S.BACKOFF, E.KEEPER_LOST),
     *product(
         (S.EXITED, S.LOST),
         (
@@ -66,6 +72,7 @@ REFUSED: list[tuple[State, LifeEvent]] = [
     (S.RUNNING, E.SPAWN_FAILED),
     (S.STOPPING, E.SPAWN_FAILED),
     (S.DRAINING, E.SPAWN_FAILED),
+    (S.BACKOFF, E.SPAWN_FAILED),
 ]
 CHANGES: dict[tuple[State, LifeEvent], tuple[State, tuple[Effect, ...]]] = {
     (S.STARTING, E.SPAWNED): (S.RUNNING, ()),
@@ -89,6 +96,10 @@ CHANGES: dict[tuple[State, LifeEvent], tuple[State, tuple[Effect, ...]]] = {
     (S.DRAINING, E.KILL): (S.DRAINING, (KillLeftovers(),)),
     (S.DRAINING, E.DRAIN_ENDED): (S.LOST, (Conclude(),)),
     (S.DRAINING, E.RESTART): (S.DRAINING, ()),
+    (S.BACKOFF, E.STOP): (S.EXITED, ()),
+    (S.BACKOFF, E.KILL): (S.EXITED, ()),
+    (S.BACKOFF, E.BACKOFF_ELAPSED): (S.STARTING, (Spawn(),)),
+    (S.BACKOFF, E.RESTART): (S.STARTING, (Spawn(),)),
     (S.EXITED, E.STOP): (S.EXITED, (KillLeftovers(),)),
     (S.EXITED, E.KILL): (S.EXITED, (KillLeftovers(),)),
     (S.EXITED, E.RESTART): (S.STARTING, (Spawn(),)),
@@ -251,14 +262,15 @@ def test_output_that_ends_first_is_noted(state: State) -> None:
 
 KEPT = {
     "id", "spec", "spec_hash", "kind", "node", "created_by", "created_at_us", "name", "labels",
-    "base_env", "boot_id", "keeper_id", "last_output_at_us", "run_timeout_s", "on_full", "size",
-    "input_next", "output_oldest", "output_next",
+    "base_env", "boot_id", "keeper_id", "last_output_at_us", "timeouts", "on_full", "size",
+    "input_next", "output_oldest", "output_next", "restarted_s",
 }  # fmt: skip
 NEW = {
     "state": S.STARTING,
     "desired": "running",
     "generation": 3,
     "generation_offset": 70,
+    "former_offset": 30,
     "restarts": 5,
     "restarting": "r1",
 }
@@ -267,7 +279,7 @@ NEW = {
 def test_the_next_generation_keeps_identity_and_offsets_and_nothing_else() -> None:
     fresh = record(S.STARTING)
     every: dict[str, Any] = {each.name: each.name for each in structs.fields(SessionRecord)}
-    numbers = {"generation": 2, "restarts": 4, "output_next": 70}
+    numbers = {"generation": 2, "restarts": 4, "output_next": 70, "generation_offset": 30}
     filled = SessionRecord(**every | numbers | {"restart_wanted": "r1"})
     after = next_generation(filled)
     for each in structs.fields(SessionRecord):

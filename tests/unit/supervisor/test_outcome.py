@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from supervisor.outcome import outcome_of
-from supervisor.records import By, Delivered, OutcomeKind, State
+from supervisor.records import By, Delivered, OutcomeKind, State, Timeouts
 from supervisor.signals import signal_name
 from tests.unit.supervisor.samples import ME, cause, record
 
@@ -95,6 +95,6 @@ def test_a_stop_that_it_obeyed_is_named_with_its_exit() -> None:
 
 
 def test_a_timeout_says_which_and_after_how_long() -> None:
-    outcome = outcome_of(record(status=15, cause=cause("timeout"), run_timeout_s=1.5))
+    outcome = outcome_of(record(status=15, cause=cause("timeout"), timeouts=Timeouts(run=1.5)))
     assert outcome.detail == {"which": "run"}
     assert "1.5 s" in outcome.message

@@ -1,4 +1,4 @@
-"""hold stop, kill, signal, restart, resize: requests with receipts."""
+"""hold stop, kill, signal, restart, timeout, resize: requests with receipts."""
 
 from __future__ import annotations
 
@@ -32,6 +32,7 @@ __all__ = [
     "restart_command",
     "signal_command",
     "stop_command",
+    "timeout_command",
 ]
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -59,7 +60,8 @@ def stop_command(
     """Ask sessions to end, kill what is left, and prove that nothing of the tree lives."""
     connection = invocation.connect()
     refs = selected(connection, sessions, labels, every=all_)
-    return control_all(invocation, connection, "stop", refs, {"grace": grace})
+    fields = {} if grace is None else {"grace": grace}
+    return control_all(invocation, connection, "stop", refs, fields)
 
 
 @click.command("kill")
@@ -105,6 +107,38 @@ def restart_command(invocation: Invocation, sessions: tuple[str, ...], env_from_
     return control_all(invocation, invocation.connect(), "restart", list(sessions), fields)
 
 
+NONE = "none"
+
+
+def seconds_or_none(text: str) -> float | str:
+    """Seconds, or `none`, which takes a timeout away."""
+    try:
+        return NONE if text == NONE else float(text)
+    except ValueError:
+        raise click.BadParameter(f"{text!r} is neither seconds nor none") from None
+
+
+@click.command("timeout")
+@session_argument
+@click.option("--run", type=seconds_or_none, metavar="S|none",
+              help="End it S seconds from now.")  # fmt: skip
+@click.option("--idle", type=seconds_or_none, metavar="S|none",
+              help="After S seconds without output and input.")  # fmt: skip
+@click.option("--disconnect", type=seconds_or_none, metavar="S|none",
+              help="After S seconds with nobody attached.")  # fmt: skip
+@json_option
+@click.pass_obj
+def timeout_command(
+    invocation: Invocation, /, session: str, **timeouts: float | str | None
+) -> int:
+    """Set timeouts of a running session, or take them away."""
+    given = {name: value for name, value in timeouts.items() if value is not None}
+    fields = {name: None if value == NONE else value for name, value in given.items()}
+    if not fields:
+        raise click.UsageError("give --run, --idle or --disconnect")
+    return control_all(invocation, invocation.connect(), "timeout", [session], fields)
+
+
 @click.command("resize")
 @session_argument
 @click.argument("size", type=size_of, metavar="ROWSxCOLS")
@@ -137,8 +171,7 @@ def control_all(
 
 def control(connection: Connection, ref: str, verb: str, fields: dict[str, Any]) -> dict[str, Any]:
     """One control request; the receipt. Its ID makes a repeat after a lost connection harmless."""
-    given = {key: value for key, value in fields.items() if value is not None}
-    body = {"command_id": new_id(), **given}
+    body = {"command_id": new_id(), **fields}
     receipt: dict[str, Any] = resolved(
         connection,
         ref,

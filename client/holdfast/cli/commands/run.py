@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from holdfast.cli.invocation import Invocation
-from holdfast.cli.spec import body_of, spec_options
+from holdfast.cli.spec import body_of, restart_option, spec_options
 
 __all__ = ["foreground", "run_command"]
 
@@ -16,6 +16,9 @@ __all__ = ["foreground", "run_command"]
 @click.argument("command", nargs=-1, type=click.UNPROCESSED)
 @click.option("-i/-I", "--interactive/--no-interactive", default=True, help="Pass stdin on.")
 @click.option("-t", "--tty", is_flag=True, help="Give it this terminal.")
+@click.option("--yield", "yield_s", type=click.FloatRange(min=0), metavar="S",
+              help="Leave it running after S seconds: exit 75, and its ID on stderr.")  # fmt: skip
+@restart_option
 @spec_options
 @click.pass_obj
 def run_command(
@@ -24,6 +27,7 @@ def run_command(
     command: tuple[str, ...],
     interactive: bool,
     tty: bool,
+    yield_s: float | None,
     **given: Any,
 ) -> int:
     """Run a command in the foreground; exits with its code.
@@ -32,7 +36,7 @@ def run_command(
     the session goes on: hold attach.
     """
     fields = {"kind": "run", "tty": tty, "stdin": "pipe" if interactive or tty else "null"}
-    return foreground(invocation, command, given, fields, stdin=interactive)
+    return foreground(invocation, command, given, fields, stdin=interactive, yield_s=yield_s)
 
 
 def foreground(
@@ -43,6 +47,7 @@ def foreground(
     *,
     stdin: bool,
     escape: str | None = None,
+    yield_s: float | None = None,
 ) -> int:
     """Start a session with these fields and stay with it; its exit code."""
     from holdfast.cli.foreground import Join, join
@@ -67,5 +72,6 @@ def foreground(
         stdin=stdin,
         lossless=not tty,
         escape=escape,
+        yield_s=yield_s,
     )
     return join(invocation.address, how)

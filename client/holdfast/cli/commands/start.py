@@ -11,7 +11,7 @@ from holdfast.cli.arguments import json_option, print_json
 from holdfast.cli.commands.wait import KINDS, condition_of, exit_of_wait, waited
 from holdfast.cli.exits import Exit
 from holdfast.cli.invocation import Invocation
-from holdfast.cli.spec import body_of, spec_options
+from holdfast.cli.spec import body_of, restart_option, spec_options
 
 __all__ = ["start_command"]
 
@@ -30,6 +30,7 @@ DETACHED_SIZE = {"rows": 40, "cols": 160}
     metavar=KINDS,
     help="As `hold wait --for`.",
 )
+@restart_option
 @spec_options
 @json_option
 @click.pass_obj
