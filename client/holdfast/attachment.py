@@ -34,6 +34,7 @@ from holdfast.errors import (
 from holdfast.frames import Frame, Missed, Output
 from holdfast.protocol import AttachProtocol
 from holdfast.transport import Transport
+from holdfast.tunnel import Tunnel, open_tunnel_async
 from holdfast.wire import SUBPROTOCOL, ErrorAnswer
 
 if TYPE_CHECKING:
@@ -81,6 +82,7 @@ class Attachment:
         self._retrying = retrying
         self._tries = self._broken = 0
         self._ws: ClientConnection | None = None
+        self._tunnel: Tunnel | None = None
 
     async def run(self) -> None:
         """Carry everything until the session has ended for good.
@@ -114,7 +116,15 @@ class Attachment:
         self._sendable.set()
 
     async def _connection(self) -> BaseException:
-        """Live through one connection; return why it ended."""
+        """Live through one connection, and its tunnel; return why it ended."""
+        try:
+            return await self._joined()
+        finally:
+            if self._tunnel is not None:
+                await self._tunnel.aclose()
+                self._tunnel = None
+
+    async def _joined(self) -> BaseException:
         from websockets.exceptions import (  # noqa: PLC0415  (60 ms that other calls do not need)
             ConnectionClosed,
             InvalidStatus,
@@ -122,7 +132,11 @@ class Attachment:
         )
 
         try:
-            self._ws = await _open(self._transport.address, self._path, self.protocol.query())
+            address = self._transport.address
+            if address.ssh is not None:
+                first = not self._transport.reached
+                self._tunnel = await open_tunnel_async(address.ssh, first=first)
+            self._ws = await _open(address, self._path, self.protocol.query(), self._tunnel)
         except InvalidStatus as error:
             refusal = _refusal(error.response.status_code, bytes(error.response.body or b""))
             if error.response.status_code < 500:  # noqa: PLR2004  (5xx: not now)
@@ -172,7 +186,9 @@ class Attachment:
                 await self._sendable.wait()
 
 
-async def _open(address: Address, path: str, query: dict[str, str]) -> ClientConnection:
+async def _open(
+    address: Address, path: str, query: dict[str, str], tunnel: Tunnel | None
+) -> ClientConnection:
     from websockets.asyncio.client import connect, unix_connect  # noqa: PLC0415  (as above)
     from websockets.typing import Subprotocol  # noqa: PLC0415  (as above)
 
@@ -187,6 +203,8 @@ async def _open(address: Address, path: str, query: dict[str, str]) -> ClientCon
         "max_size": MESSAGE_BYTES,
         "max_queue": QUEUED_FRAMES,
     }
+    if tunnel is not None:
+        return await connect(url, sock=tunnel.sock, proxy=None, **options)
     if address.socket is not None:
         return await unix_connect(str(address.socket), url, **options)
     if not address.uses_proxy:

@@ -163,10 +163,11 @@ def connect(
 ) -> Client:
     """Return a client for the daemon at `url`, to be used with `async with`.
 
-    `url` is None (`$HOLDFAST_URL`, else this user's own daemon), `unix:///path`, `http://host:port`
-    or `https://host`. `token` defaults to `$HOLDFAST_TOKEN` or the content of
-    `$HOLDFAST_TOKEN_FILE`. `patience` bounds in seconds how long a daemon that answered before may
-    be away. Nothing is sent before the first call.
+    `url` is None (`$HOLDFAST_URL`, else this user's own daemon), `unix:///path`, `http://host:port`,
+    `https://host`, or `ssh://[user@]host[:port]`, which runs `hold dial-stdio` there. `token`
+    defaults to `$HOLDFAST_TOKEN` or the content of `$HOLDFAST_TOKEN_FILE`. `patience` bounds in
+    seconds how long a daemon that answered before may be away. Nothing is sent before the first
+    call.
     """
     address = resolve(url, token, cacert=cacert)
     return Client(Transport(address, patience_s=patience))

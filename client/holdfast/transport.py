@@ -23,6 +23,7 @@ from holdfast.address import Address
 from holdfast.backoff import PATIENCE_S, Backoff
 from holdfast.errors import HoldfastError, NotReachable, ProtocolBroken, error_from
 from holdfast.places import local_socket
+from holdfast.tunnel import TunnelFailed
 from holdfast.wire import ErrorAnswer
 
 if TYPE_CHECKING:
@@ -122,7 +123,7 @@ class Transport:
                 yield response
             finally:
                 await response.aclose()
-        except httpx.TransportError as error:
+        except (httpx.TransportError, TunnelFailed) as error:
             raise self.unreachable(error) from error
 
     async def close(self) -> None:
@@ -142,7 +143,7 @@ class Transport:
 
         try:
             response = await self._pool().send(self._build(call, read_s=READ_S))
-        except (httpx.ConnectError, httpx.ConnectTimeout) as error:
+        except (httpx.ConnectError, httpx.ConnectTimeout, TunnelFailed) as error:
             raise _Lost(error, was_sent=False) from error
         except httpx.ReadTimeout as error:
             raise _Lost(error, was_slow=True) from error
@@ -174,7 +175,7 @@ class Transport:
 
     def _pool(self) -> httpx.AsyncClient:
         if self._client is None:
-            self._client = _open(self.address)
+            self._client = _open(self)
         return self._client
 
 
@@ -188,19 +189,24 @@ class _Lost(Exception):
         self.was_slow = was_slow
 
 
-def _open(address: Address) -> httpx.AsyncClient:
+def _open(transport: Transport) -> httpx.AsyncClient:
     import ssl  # noqa: PLC0415  (httpx needs it anyway)
 
     import httpx  # noqa: PLC0415  (as above)
 
+    address = transport.address
     # Building a TLS context reads every certificate of the system, 20 ms that only https needs.
     secure = address.base_url.startswith("https:")
     verify = ssl.create_default_context(cafile=address.cacert) if secure else False
     uds = str(address.socket) if address.socket else None
     # As many connections as calls: a pool that is full of calls that wait would stall the next.
     limits = httpx.Limits(max_connections=None, max_keepalive_connections=20)
-    own = None
-    if not address.uses_proxy:
+    own: httpx.AsyncBaseTransport | None = None
+    if address.ssh is not None:
+        from holdfast.ssh_transport import ssh_transport  # noqa: PLC0415  (imports httpcore)
+
+        own = ssh_transport(address.ssh, lambda: not transport.reached)
+    elif not address.uses_proxy:
         own = httpx.AsyncHTTPTransport(uds=uds, verify=verify, limits=limits, trust_env=False)
     return httpx.AsyncClient(
         base_url=address.base_url,

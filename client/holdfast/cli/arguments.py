@@ -34,7 +34,7 @@ def complete_sessions(
     """Names and IDs of sessions, for the shell; nothing where no daemon answers."""
     del ctx, param
     try:
-        sessions = list(Invocation().connect(autostart=False).sessions())
+        sessions = list(Invocation(asks=False).connect(autostart=False).sessions())
     except HoldfastError:
         return []
     words = {word: session for session in sessions for word in (session["name"], session["id"])}

@@ -26,6 +26,8 @@ from holdfast.errors import HoldfastError, NotReachable, ProtocolBroken, Unavail
 
 if TYPE_CHECKING:
     from holdfast.address import Address
+    from holdfast.ssh import SshTarget
+    from holdfast.tunnel import Tunnel
 
 __all__ = ["Connection", "Query", "lines_of"]
 
@@ -144,7 +146,7 @@ class Connection:
         return self._http.getresponse()
 
     def _connect(self) -> http.client.HTTPConnection:
-        opened = _open(self.address)
+        opened = _open(self.address, first=not self.was_reached)
         try:
             opened.connect()
         except (FileNotFoundError, ConnectionRefusedError):
@@ -156,6 +158,27 @@ class Connection:
         if opened.sock is not None:
             opened.sock.settimeout(None)  # a stop answers when its grace is over
         return opened
+
+
+class _SshConnection(http.client.HTTPConnection):
+    """HTTP through an ssh process, which ends with it. `first` as for a tunnel."""
+
+    def __init__(self, target: SshTarget, *, first: bool) -> None:
+        super().__init__("localhost")
+        self._target, self._first = target, first
+        self._tunnel: Tunnel | None = None
+
+    def connect(self) -> None:
+        from holdfast.tunnel import open_tunnel
+
+        self._tunnel = open_tunnel(self._target, first=self._first)
+        self.sock = self._tunnel.sock
+
+    def close(self) -> None:
+        super().close()
+        if self._tunnel is not None:
+            self._tunnel.close()
+            self._tunnel = None
 
 
 class _UnixConnection(http.client.HTTPConnection):
@@ -176,7 +199,9 @@ class _UnixConnection(http.client.HTTPConnection):
         self.sock = opened
 
 
-def _open(address: Address) -> http.client.HTTPConnection:
+def _open(address: Address, *, first: bool) -> http.client.HTTPConnection:
+    if address.ssh is not None:
+        return _SshConnection(address.ssh, first=first)
     if address.socket is not None:
         return _UnixConnection(str(address.socket))
     parts = urlsplit(address.base_url)

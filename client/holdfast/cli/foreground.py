@@ -85,7 +85,7 @@ class Join:
 
 def join(address: Address, how: Join) -> int:
     """Stay until the session ends or the caller leaves; the exit code. Raises `HoldfastError`."""
-    return asyncio.run(_Foreground(address, how).run())
+    return asyncio.run(_Foreground(address.unasked(), how).run())
 
 
 class _Foreground:

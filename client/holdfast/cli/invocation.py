@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,7 +20,10 @@ __all__ = ["Invocation", "shows_colour"]
 
 @dataclass(slots=True)
 class Invocation:
-    """The global options of one `hold` command. `as_json` is set by the command's own --json."""
+    """The global options of one `hold` command. `as_json` is set by the command's own --json.
+
+    `asks`: ssh may ask for a password on the terminal.
+    """
 
     url: str | None = None
     token_file: str | None = None
@@ -28,6 +31,7 @@ class Invocation:
     autostart: bool = True
     as_json: bool = False
     starting: bool = False
+    asks: bool = True
 
     @property
     def is_own(self) -> bool:
@@ -45,10 +49,17 @@ class Invocation:
 
         allowed = self.autostart if autostart is None else autostart
         if not (allowed and self.is_own):
-            return Connection(self.address)
+            return Connection(self._unstarted(allowed))
         from holdfast.cli.autostart import start_daemon
 
         return Connection(self.address, start_daemon)
+
+    def _unstarted(self, starts: bool) -> Address:
+        """The address, at which ssh starts a daemon only where that is allowed."""
+        address = self.address if self.asks else self.address.unasked()
+        if starts or address.ssh is None:
+            return address
+        return replace(address, ssh=replace(address.ssh, starts=False))
 
     def _token(self) -> str | None:
         if self.token_file is None:

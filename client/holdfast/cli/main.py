@@ -48,6 +48,7 @@ MODULES = {
     "events": "events",
     "tokens": "tokens",
     "doctor": "doctor",
+    "dial-stdio": "dial_stdio",
     "shutdown": "shutdown",
     "completion": "completion",
     "version": "version",
@@ -72,7 +73,7 @@ class Commands(click.Group):
         if cmd_name not in MODULES:
             return None
         module = import_module(f"holdfast.cli.commands.{MODULES[cmd_name]}")
-        command: click.Command = getattr(module, f"{cmd_name}_command")
+        command: click.Command = getattr(module, f"{cmd_name.replace('-', '_')}_command")
         return command
 
     def invoke(self, ctx: click.Context) -> Any:
@@ -88,7 +89,9 @@ class Commands(click.Group):
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     no_args_is_help=True,
 )
-@click.option("-H", "--url", help="The daemon: unix:///path, http://host:port, https://host.")
+@click.option(
+    "-H", "--url", help="The daemon: unix:///path, http://host:port, https://host, ssh://host."
+)
 @click.option("--token-file", type=click.Path(), help="A file that holds the token.")
 @click.option("--cacert", type=click.Path(), help="Certificates to trust for https.")
 @click.option("--no-autostart", is_flag=True, help="Fail where no daemon runs; start none.")
