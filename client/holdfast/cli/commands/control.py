@@ -128,9 +128,7 @@ def seconds_or_none(text: str) -> float | str:
               help="After S seconds with nobody attached.")  # fmt: skip
 @json_option
 @click.pass_obj
-def timeout_command(
-    invocation: Invocation, /, session: str, **timeouts: float | str | None
-) -> int:
+def timeout_command(invocation: Invocation, /, session: str, **timeouts: float | str | None) -> int:
     """Set timeouts of a running session, or take them away."""
     given = {name: value for name, value in timeouts.items() if value is not None}
     fields = {name: None if value == NONE else value for name, value in given.items()}
