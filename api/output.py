@@ -7,13 +7,16 @@ Rules
   answer has begun; after that a `gap` line in jsonl, and in raw and text a broken connection, since
   an answer that ends well would claim to be complete.
 - Text ends before a character whose rest is still to come; the next read begins with it.
+- With `clean` or `grep` output is shown line by line (output_lines.py); offsets stay those of the
+  log. `shape=head_tail` shows at most `max_bytes` of the whole range, its first and last lines.
 """
 
 from __future__ import annotations
 
+import asyncio
 import base64
 from collections.abc import AsyncGenerator, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import msgspec
@@ -22,6 +25,10 @@ from starlette.responses import Response
 
 from api.answers import services
 from api.errors import BadRequest
+from api.lanes import FIELDS as FILTERS
+from api.lanes import Filters, parse_filters
+from api.lines import LINE_BYTES
+from api.output_lines import FilteredLines, Range, head_and_tail, page_end
 from api.query import Query
 from api.stream import Stream, StreamBroken
 from api.text import Decoder, whole_characters_end
@@ -33,10 +40,13 @@ from supervisor.session import Session
 __all__ = ["FIELDS", "get_output"]
 
 _STARTS: Final = ("offset", "since", "tail_lines", "tail_bytes")
-FIELDS: Final = (*_STARTS, "max_bytes", "stream", "follow", "format", "encoding")
+FIELDS: Final = (*_STARTS, *FILTERS, "max_bytes", "follow", "format", "encoding", "shape")
 """The fields of the query."""
 
 _STREAMS: Final = {"stdout": 1, "stderr": 2}
+_HEAD_TAIL_BYTES: Final = 64 * 1024
+_NO_FILTERS: Final = Filters()
+_MOST_HEAD_TAIL_BYTES: Final = 1024 * 1024
 _TYPES: Final = {
     "raw": "application/octet-stream",
     "text": "text/plain; charset=utf-8",
@@ -47,22 +57,30 @@ _PIECE_BYTES: Final = 256 * 1024
 
 @dataclass(frozen=True, slots=True)
 class _Asked:
-    """The range `start` to `end` (None: follow), and how to show it."""
+    """The range `start` to `end` (None: follow), and how to show it.
+
+    `head_tail_bytes`: of the range only so much, its first and its last; None: all.
+    """
 
     start: int
     end: int | None
     stream: int | None
     format: str
     base64: bool
+    filters: Filters = _NO_FILTERS
+    head_tail_bytes: int | None = None
 
 
 async def get_output(request: Request) -> Response:
     """Answer with output, raw, as text, or as one JSON object for each piece."""
     session = services(request).supervisor.find(request.path_params["id"])
-    asked = _understand(Query(request.scope["query_string"], FIELDS), session)
+    query = Query(request.scope["query_string"], FIELDS)
+    asked = _understand(query, session, services(request).supervisor.clock.wall_us())
     headers = {"Holdfast-Offset": str(asked.start), "Content-Type": _TYPES[asked.format]}
     if asked.end is not None:
         headers["Holdfast-Next-Offset"] = str(asked.end)
+        if asked.head_tail_bytes is not None:
+            return await _head_tail(session.reader, asked, asked.end, headers)
         if asked.end - asked.start <= _PIECE_BYTES:
             spans = _read(session.reader, asked.start, asked.end)
             return Response(b"".join(_shown(asked).all(spans)), headers=headers)
@@ -70,13 +88,28 @@ async def get_output(request: Request) -> Response:
     return Stream(_pieces(session, asked), headers)
 
 
-def _understand(query: Query, session: Session) -> _Asked:
+async def _head_tail(
+    reader: LogReader, asked: _Asked, end: int, headers: dict[str, str]
+) -> Response:
+    range_ = Range(asked.start, end, asked.format, asked.base64)
+    try:
+        body, omitted = await head_and_tail(
+            reader, range_, asked.filters, asked.head_tail_bytes or _HEAD_TAIL_BYTES
+        )
+    except OffsetGone as gone:
+        raise _gone(asked.start, gone.oldest) from gone
+    if omitted is not None:
+        headers["Holdfast-Omitted"] = f"{omitted[0]}-{omitted[1]}"
+    return Response(body, headers=headers)
+
+
+def _understand(query: Query, session: Session, now_us: int = 0) -> _Asked:
     if sum(query.text(name) is not None for name in _STARTS) > 1:
         raise BadRequest(f"Give only one of {', '.join(_STARTS)}.")
     reader = session.reader
-    start = _start(query, reader)
+    start = _start(query, reader, now_us)
     format_ = query.choice("format", tuple(_TYPES)) or "raw"
-    stream = query.choice("stream", tuple(_STREAMS))
+    filters = parse_filters(query)
     encoding = query.choice("encoding", ("text", "base64")) or "text"
     if encoding == "base64" and format_ != "jsonl":
         raise BadRequest("encoding=base64 needs format=jsonl.")
@@ -84,16 +117,34 @@ def _understand(query: Query, session: Session) -> _Asked:
     follow = query.flag("follow")
     if follow and most is not None:
         raise BadRequest("Give follow or max_bytes, not both.")
-    end = None
-    if not follow:
-        end = reader.next if most is None else min(reader.next, start + most)
-        if format_ != "raw" and encoding == "text" and not session.final:
-            end = _whole(reader, start, end)
-    return _Asked(start, end, _STREAMS.get(stream or ""), format_, encoding == "base64")
+    head_tail = query.choice("shape", ("all", "head_tail")) == "head_tail"
+    if head_tail and follow:
+        raise BadRequest("Give follow or shape=head_tail, not both: what goes on has no tail.")
+    if head_tail and (most or 0) > _MOST_HEAD_TAIL_BYTES:
+        raise BadRequest(f"With shape=head_tail max_bytes is at most {_MOST_HEAD_TAIL_BYTES}.")
+    is_base64 = encoding == "base64"
+    shown = most or _HEAD_TAIL_BYTES if head_tail else None
+    asked = _Asked(start, None, filters.stream, format_, is_base64, filters, shown)
+    if follow:
+        return asked
+    end = reader.next if most is None or head_tail else min(reader.next, start + most)
+    if end < reader.next or not session.final:
+        end = _better_end(reader, asked, end)
+    return replace(asked, end=end)
 
 
-def _start(query: Query, reader: LogReader) -> int:
-    offset, since_us = query.number("offset"), query.time_us("since")
+def _better_end(reader: LogReader, asked: _Asked, end: int) -> int:
+    """Return `end`, or where something begins that is not complete there."""
+    if asked.filters.by_line:
+        spans = _read(reader, max(asked.start, end - LINE_BYTES), end)
+        return page_end(spans, asked.start, asked.filters) if spans else end
+    if asked.format == "raw" or asked.base64:
+        return end
+    return _whole(reader, asked.start, end)
+
+
+def _start(query: Query, reader: LogReader, now_us: int) -> int:
+    offset, since_us = query.number("offset"), query.since_us("since", now_us)
     lines, tail = query.number("tail_lines"), query.number("tail_bytes")
     if offset is not None:
         if offset > reader.next:
@@ -163,10 +214,13 @@ async def _pieces(session: Session, asked: _Asked) -> AsyncGenerator[bytes]:
             continue
         offset = spans[-1].offset + len(spans[-1].data)
         yield b"".join(shown.pieces(spans))
+        await asyncio.sleep(0)  # others have their turn, also while a search finds nothing
     yield b"".join(shown.rest())
 
 
-def _shown(asked: _Asked) -> _Raw:
+def _shown(asked: _Asked) -> _Raw | FilteredLines:
+    if asked.filters.by_line:
+        return FilteredLines(asked.filters, asked.start, asked.format, as_base64=asked.base64)
     if asked.format == "raw":
         return _Raw(asked.stream)
     if asked.format == "text":

@@ -2,6 +2,7 @@
 
 Rules
 - An unknown field, a field given twice and a value of the wrong kind are refused in words (400).
+- A moment is an RFC 3339 time with its zone, or a number: so many seconds ago.
 - Numbers are plain decimal digits; flags are `true` or `false`, also `1`, `0`.
 """
 
@@ -18,6 +19,7 @@ from api.errors import BadRequest
 __all__ = ["Query"]
 
 _DIGITS: Final = re.compile(r"[0-9]{1,19}", re.ASCII)
+_AGO: Final = re.compile(r"[0-9]{1,9}(\.[0-9]{1,6})?", re.ASCII)
 _FLAGS: Final = {"true": True, "1": True, "": True, "false": False, "0": False}
 _LARGEST: Final = (1 << 63) - 1
 
@@ -85,6 +87,13 @@ class Query:
         if value not in _FLAGS:
             raise BadRequest(f"{name} must be true or false")
         return _FLAGS[value]
+
+    def since_us(self, name: str, now_us: int) -> int | None:
+        """Return microseconds since the epoch, of an RFC 3339 time or of seconds before now."""
+        value = self.text(name)
+        if value is not None and _AGO.fullmatch(value):
+            return now_us - round(float(value) * 1_000_000)
+        return self.time_us(name)
 
     def time_us(self, name: str) -> int | None:
         """Return an RFC 3339 time as microseconds since the epoch."""

@@ -114,19 +114,30 @@ class EventFilters(TypedDict, total=False):
 
 
 class OutputStart(TypedDict, total=False):
-    """Where reading output begins: one of an offset, a time (RFC 3339), or so much from the end."""
+    """Where reading output begins: one of an offset, a time, or so much from the end.
+
+    `since` is RFC 3339, or a number: so many seconds ago.
+    """
 
     offset: int
-    since: str
+    since: str | float
     tail_lines: int
     tail_bytes: int
 
 
 class OutputQuery(OutputStart, total=False):
-    """Which output to read at once, and how it is shown: as `GET .../output` takes it."""
+    """Which output to read at once, and how it is shown: as `GET .../output` takes it.
+
+    `clean` is `ansi`, `cr` or `ansi,cr`, `grep` an RE2 pattern, `context` the lines around a match;
+    with `shape="head_tail"` at most `max_bytes` come, the first and the last.
+    """
 
     max_bytes: int
     stream: Literal["stdout", "stderr"]
+    clean: str
+    grep: str
+    context: int
+    shape: Literal["all", "head_tail"]
     format: Literal["raw", "text", "jsonl"]
     encoding: Literal["text", "base64"]
 

@@ -62,5 +62,18 @@ def test_a_time_needs_its_zone() -> None:
             Query(text, {"t"}).time_us("t")
 
 
+@pytest.mark.parametrize(
+    ("text", "since"), [(b"90", 10), (b"0.5", 99.5), (b"1970-01-01T00:00:07Z", 7)]
+)
+def test_a_moment_is_a_time_or_seconds_ago(text: bytes, since: float) -> None:
+    assert Query(b"t=" + text, {"t"}).since_us("t", 100_000_000) == since * 1_000_000
+
+
+@pytest.mark.parametrize("text", [b"t=-1", b"t=1e3", b"t=", b"t=.5", b"t=5m", b"t=inf"])
+def test_what_is_no_moment_is_refused(text: bytes) -> None:
+    with pytest.raises(BadRequest):
+        Query(text, {"t"}).since_us("t", 0)
+
+
 def test_a_field_may_be_repeated_where_the_route_says_so() -> None:
     assert Query(b"for=a&for=b", {"for"}, repeated=("for",)).all("for") == ["a", "b"]

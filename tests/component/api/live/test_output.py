@@ -77,6 +77,70 @@ async def test_lines_of_json_say_where_and_when(node: Node) -> None:
     assert b"".join(pieces) == b"a\xff"
 
 
+async def test_a_time_may_be_so_many_seconds_ago(node: Node) -> None:
+    session_id = await finished(node, "echo x")
+    assert (await output(node, session_id, since=3600)).text == "x\n"
+    assert (await output(node, session_id, since="0.0")).text == ""
+
+
+async def test_colours_and_progress_bars_can_be_left_out(node: Node) -> None:
+    script = r"printf ' 1%%\r\033[2K 99%%\r\033[2K100%%\r\n\033[32mdone\033[m\n'"
+    session_id = await finished(node, script)
+    assert (await output(node, session_id, clean="ansi,cr")).text == "100%\ndone\n"
+    assert (await output(node, session_id, clean="cr", tail_lines=1)).text == "\x1b[32mdone\x1b[m\n"
+
+
+async def test_a_search_shows_lines_with_their_places(node: Node) -> None:
+    session_id = await finished(node, "seq 1 100000; echo 'an error' >&2")
+    answer = await output(node, session_id, grep="^(777|err.*)$|error", context=1)
+    assert answer.text == "776\n777\n778\nan error\n"
+    assert answer.headers["holdfast-next-offset"] == str(node.session(session_id).reader.next)
+    (told,) = lines((await output(node, session_id, grep="^777$", format="jsonl")).text)
+    assert (told["text"], told["stream"]) == ("777\n", "stdout")
+    again = await output(node, session_id, offset=told["offset"], max_bytes=4)
+    assert again.text == "777\n"
+    (following,) = lines(
+        (await output(node, session_id, grep="^77[78]$", offset=told["next"], format="jsonl")).text
+    )
+    assert following["text"] == "778\n"
+
+
+async def test_head_and_tail_name_what_they_leave_out(node: Node) -> None:
+    session_id = await finished(node, "seq 1 100000")
+    whole = (await output(node, session_id)).content
+    query = {"shape": "head_tail", "max_bytes": 100}
+    answer = await output(node, session_id, **query)
+    start, end = map(int, answer.headers["holdfast-omitted"].split("-"))
+    assert answer.content == whole[:start] + whole[end:]
+    assert len(answer.content) <= 100
+    assert whole[start - 1 : start] == whole[end - 1 : end] == b"\n"
+    assert answer.headers["holdfast-next-offset"] == str(len(whole))
+    text = (await output(node, session_id, format="text", **query)).text
+    assert text.replace(f"[... {end - start} bytes left out ...]\n", "").encode() == answer.content
+    told = lines((await output(node, session_id, format="jsonl", **query)).text)
+    assert {"omitted": {"from": start, "to": end}} in told
+    found = await output(node, session_id, grep="00$", format="text", **query)
+    assert found.text.startswith("100\n200\n")
+    assert found.text.endswith("\n99900\n100000\n")
+    short = await output(node, session_id, shape="head_tail", tail_lines=3)
+    assert (short.text, "holdfast-omitted" in short.headers) == ("99998\n99999\n100000\n", False)
+
+
+async def test_a_filtered_page_leaves_an_unfinished_line_to_the_next(node: Node) -> None:
+    script = r"printf 'one\nERR'; read -r x; printf 'OR\nProceed? \033[3'; read -r x; printf '1my'"
+    session_id = await node.start(script, stdin="pipe")
+    await node.until(session_id, lambda session: session.reader.next == 7)
+    first = await output(node, session_id, grep="ERROR")
+    assert (first.text, first.headers["holdfast-next-offset"]) == ("", "4")
+    await node.http.post(f"/v1/sessions/{session_id}/input", content=b"\n")
+    await node.until(session_id, lambda session: session.reader.next == 22)
+    second = await output(node, session_id, grep="ERROR|Proceed", offset=4, clean="ansi")
+    assert (second.text, second.headers["holdfast-next-offset"]) == ("ERROR\nProceed? ", "19")
+    await node.http.post(f"/v1/sessions/{session_id}/input", content=b"\n")
+    await node.ended(session_id)
+    assert (await output(node, session_id, offset=19, clean="ansi")).text == "y"
+
+
 async def test_what_is_gone_is_410_with_the_oldest(node: Node) -> None:
     session_id = await finished(node, "head -c 3000000 /dev/zero", output={"capacity": 524288})
     oldest = node.session(session_id).reader.oldest
@@ -100,8 +164,13 @@ async def test_what_is_gone_is_410_with_the_oldest(node: Node) -> None:
         {"stream": "stdin"},
         {"format": "xml"},
         {"since": "today"},
-        {"grep": "x"},
-        {"clean": "ansi"},
+        {"since": "-5"},
+        {"grep": "("},
+        {"context": 1},
+        {"clean": "colour"},
+        {"shape": "round"},
+        {"shape": "head_tail", "follow": "true"},
+        {"shape": "head_tail", "max_bytes": 1048577},
     ],
 )
 async def test_a_bad_query_is_refused_in_words(node: Node, query: dict[str, Any]) -> None:
@@ -120,6 +189,17 @@ async def test_a_follow_goes_on_until_the_session_has_ended(node: Node) -> None:
         assert await anext(pieces) == b"one\n"
         await node.http.post(f"/v1/sessions/{session_id}/input", content=b"\n")
         assert b"".join([piece async for piece in pieces]) == b"two\n"
+
+
+async def test_a_filtered_follow_shows_lines_when_they_are_whole(node: Node) -> None:
+    script = r"printf '\033[1mone\033[m\ntw'; read -r x; printf 'o\nno end'"
+    session_id = await node.start(script, stdin="pipe")
+    path = f"/v1/sessions/{session_id}/output?follow=true&clean=ansi&grep=o"
+    async with node.http.stream("GET", path) as answer:
+        pieces = answer.aiter_bytes()
+        assert await anext(pieces) == b"one\n"
+        await node.http.post(f"/v1/sessions/{session_id}/input", content=b"\n")
+        assert b"".join([piece async for piece in pieces]) == b"two\nno end"
 
 
 async def test_a_client_that_leaves_a_follow_leaves_nothing(node: Node) -> None:
