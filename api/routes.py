@@ -16,6 +16,8 @@ from api.input import post_input
 from api.list_query import FILTERS
 from api.metrics import CONTENT_TYPE
 from api.openapi import Row, as_page, document
+from api.session_logs import FIELDS as LOG_FIELDS
+from api.session_logs import get_logs
 from api.wait import get_wait, post_wait
 from holdfast import wire
 
@@ -152,6 +154,13 @@ _STREAMS: Final = (
         "Read output",
         _BYTES,
         query=output.FIELDS,
+    ),
+    _get(
+        "/v1/logs",
+        get_logs,
+        "Lines of many sessions by time: JSON lines, or server-sent events",
+        "application/jsonl",
+        query=LOG_FIELDS,
     ),
     _post(
         f"{_SESSION}/input",

@@ -7,8 +7,9 @@ the check nor `notify` gives up the event loop in between.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Collection
 
-__all__ = ["Broadcast"]
+__all__ = ["Broadcast", "any_of"]
 
 
 class Broadcast:
@@ -28,12 +29,20 @@ class Broadcast:
 
     async def wait(self) -> None:
         """Return after the next `notify`. Cancelling leaves nothing behind."""
-        future = asyncio.get_running_loop().create_future()
-        if self._waiting is None:
-            self._waiting = set()
-        waiting = self._waiting
-        waiting.add(future)
-        try:
-            await future
-        finally:
+        await any_of([self])
+
+
+async def any_of(bells: Collection[Broadcast]) -> None:
+    """Return after the next `notify` of any of them; one future for all, no task for each."""
+    future = asyncio.get_running_loop().create_future()
+    joined = []
+    for bell in bells:
+        if bell._waiting is None:  # noqa: SLF001  (a function of this class's own module)
+            bell._waiting = set()  # noqa: SLF001
+        bell._waiting.add(future)  # noqa: SLF001
+        joined.append(bell._waiting)  # noqa: SLF001
+    try:
+        await future
+    finally:
+        for waiting in joined:
             waiting.discard(future)
