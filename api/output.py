@@ -7,6 +7,7 @@ Rules
   answer has begun; after that a `gap` line in jsonl, and in raw and text a broken connection, since
   an answer that ends well would claim to be complete.
 - Text ends before a character whose rest is still to come; the next read begins with it.
+- `previous` is the range of the generation before this one.
 - With `clean` or `grep` output is shown line by line (output_lines.py); offsets stay those of the
   log. `shape=head_tail` shows at most `max_bytes` of the whole range, its first and last lines.
 """
@@ -33,14 +34,16 @@ from api.query import Query
 from api.stream import Stream, StreamBroken
 from api.text import Decoder, whole_characters_end
 from api.views import timestamp
-from supervisor.errors import Gone
+from supervisor.errors import Gone, NotFound
 from supervisor.output.reader import LogReader, OffsetGone, Span
 from supervisor.session import Session
 
 __all__ = ["FIELDS", "get_output"]
 
 _STARTS: Final = ("offset", "since", "tail_lines", "tail_bytes")
-FIELDS: Final = (*_STARTS, *FILTERS, "max_bytes", "follow", "format", "encoding", "shape")
+FIELDS: Final = (
+    *_STARTS, *FILTERS, "max_bytes", "follow", "format", "encoding", "shape", "previous",
+)  # fmt: skip
 """The fields of the query."""
 
 _STREAMS: Final = {"stdout": 1, "stderr": 2}
@@ -107,7 +110,9 @@ def _understand(query: Query, session: Session, now_us: int = 0) -> _Asked:
     if sum(query.text(name) is not None for name in _STARTS) > 1:
         raise BadRequest(f"Give only one of {', '.join(_STARTS)}.")
     reader = session.reader
-    start = _start(query, reader, now_us)
+    previous = _previous(query, session)
+    start = previous[0] if previous else _start(query, reader, now_us)
+    last = previous[1] if previous else reader.next
     format_ = query.choice("format", tuple(_TYPES)) or "raw"
     filters = parse_filters(query)
     encoding = query.choice("encoding", ("text", "base64")) or "text"
@@ -127,8 +132,8 @@ def _understand(query: Query, session: Session, now_us: int = 0) -> _Asked:
     asked = _Asked(start, None, filters.stream, format_, is_base64, filters, shown)
     if follow:
         return asked
-    end = reader.next if most is None or head_tail else min(reader.next, start + most)
-    if end < reader.next or not session.final:
+    end = last if most is None or head_tail else min(last, start + most)
+    if end < last or (previous is None and not session.final):
         end = _better_end(reader, asked, end)
     return replace(asked, end=end)
 
@@ -141,6 +146,25 @@ def _better_end(reader: LogReader, asked: _Asked, end: int) -> int:
     if asked.format == "raw" or asked.base64:
         return end
     return _whole(reader, asked.start, end)
+
+
+def _previous(query: Query, session: Session) -> tuple[int, int] | None:
+    """Return what is asked for of the generation before this one, None for all of them."""
+    if not query.flag("previous"):
+        return None
+    others = any(query.text(name) is not None for name in _STARTS if name != "offset")
+    if others or query.flag("follow"):
+        raise BadRequest(
+            "previous goes with offset, and with none of since, tail_lines, tail_bytes, follow."
+        )
+    record, offset = session.record, query.number("offset") or 0
+    if record.former_offset is None:
+        message = f"session {record.id} is in its first generation: there is none before it"
+        raise NotFound(message, generation=record.generation)
+    start = max(offset, record.former_offset)
+    if start < session.reader.oldest:
+        raise _gone(start, session.reader.oldest)
+    return min(start, record.generation_offset), record.generation_offset
 
 
 def _start(query: Query, reader: LogReader, now_us: int) -> int:

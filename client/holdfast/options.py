@@ -129,10 +129,12 @@ class OutputQuery(OutputStart, total=False):
     """Which output to read at once, and how it is shown: as `GET .../output` takes it.
 
     `clean` is `ansi`, `cr` or `ansi,cr`, `grep` an RE2 pattern, `context` the lines around a match;
-    with `shape="head_tail"` at most `max_bytes` come, the first and the last.
+    with `shape="head_tail"` at most `max_bytes` come, the first and the last. `previous` reads the
+    generation before this one.
     """
 
     max_bytes: int
+    previous: bool
     stream: Literal["stdout", "stderr"]
     clean: str
     grep: str

@@ -63,6 +63,9 @@ def test_run_stays_with_a_command_over_its_restarts(hold: Hold, tmp_path: Path) 
     done = hold("run", "--restart", "on-failure,initial=0.02", "--", *command)
     assert (done.returncode, done.stdout) == (0, b"try\n" * 3)
     assert b"restarted, generation 3" in done.stderr
+    session = hold.json("ls", "-a")[0]["id"]
+    assert hold.out("logs", session, "--previous") == "try"
+    assert hold("logs", session, "--previous", "-f").returncode == 64
 
 
 @pytest.mark.parametrize(

@@ -36,33 +36,44 @@ Piece = dict[str, Any]
 @click.option("-f", "--follow", is_flag=True, help="Go on until the session ends for good.")
 @click.option("-n", "--lines", type=click.IntRange(min=0), help="Only the last lines.")
 @click.option("--since", metavar="TIME", help="From a time on: RFC 3339, or 90s, 10m, 2h, 1d ago.")
+@click.option("--previous", is_flag=True, help="What the child before this one printed.")
 @click.option("--stream", type=click.Choice(["stdout", "stderr"]), help="Only this one.")
 @click.option("-t", "--timestamps", is_flag=True, help="Begin each line with its time.")
 @click.option("--safe", is_flag=True, help="Escape control characters.")
 @click.pass_obj
 def logs_command(
     invocation: Invocation,
+    /,
     session: str,
-    follow: bool,
-    lines: int | None,
-    since: str | None,
-    stream: str | None,
+    *,
     timestamps: bool,
     safe: bool,
+    **asked: Any,
 ) -> None:
     """Print a session's output, unchanged: its stdout to stdout, its stderr to stderr."""
-    if lines is not None and since is not None:
-        raise click.UsageError("give -n or --since, not both")
+    query = _query(**asked)
     connection = invocation.connect()
     session_id = session_of(connection, session)["id"]
-    query = {"tail_lines": lines, "since": since and since_of(since, datetime.now(UTC))}
-    if lines is None and since is None:
-        query["offset"] = 0  # said aloud, a beginning that is no longer kept is refused, and told
-    query |= {"stream": stream, "follow": follow, "format": "jsonl", "encoding": "base64"}
     printer = Printer(timestamps=timestamps, safe=safe)
     for piece in pieces(connection, session_id, query):
         printer.show(piece)
     printer.end()
+
+
+def _query(
+    *, follow: bool, lines: int | None, since: str | None, previous: bool, stream: str | None
+) -> dict[str, Any]:
+    """The query of the output route; raises UsageError."""
+    if lines is not None and since is not None:
+        raise click.UsageError("give -n or --since, not both")
+    if previous and (follow or lines is not None or since is not None):
+        raise click.UsageError("--previous is over: give none of -f, -n and --since with it")
+    query = {"tail_lines": lines, "since": since and since_of(since, datetime.now(UTC))}
+    if lines is None and since is None:
+        query["offset"] = 0  # said aloud, a beginning that is no longer kept is refused, and told
+    if previous:
+        query["previous"] = True
+    return query | {"stream": stream, "follow": follow, "format": "jsonl", "encoding": "base64"}
 
 
 def since_of(text: str, now: datetime) -> str:

@@ -126,6 +126,26 @@ async def test_head_and_tail_name_what_they_leave_out(node: Node) -> None:
     assert (short.text, "holdfast-omitted" in short.headers) == ("99998\n99999\n100000\n", False)
 
 
+async def test_the_generation_before_this_one_can_be_read_alone(node: Node) -> None:
+    session_id = await finished(node, "echo $HOLDFAST_SESSION_ID; echo one")
+    answer = await output(node, session_id, previous=True)
+    assert answer.status_code == 404
+    assert "first generation" in answer.json()["error"]["message"]
+    size = len(f"{session_id}\none\n")
+    for generation in (2, 3):
+        await node.http.post(f"/v1/sessions/{session_id}/restart", json={})
+        await node.ended(session_id)
+        answer = await output(node, session_id, previous=True)
+        assert answer.text == f"{session_id}\none\n"
+        assert answer.headers["holdfast-offset"] == str(size * (generation - 2))
+        assert answer.headers["holdfast-next-offset"] == str(size * (generation - 1))
+    begin = size * 2 - 4
+    assert (await output(node, session_id, previous=True, offset=begin)).text == "one\n"
+    assert (await output(node, session_id, previous=True, offset=size * 3)).text == ""
+    for field in ({"follow": True}, {"tail_lines": 1}, {"since": 5}):
+        assert (await output(node, session_id, previous=True, **field)).status_code == 400
+
+
 async def test_a_filtered_page_leaves_an_unfinished_line_to_the_next(node: Node) -> None:
     script = r"printf 'one\nERR'; read -r x; printf 'OR\nProceed? \033[3'; read -r x; printf '1my'"
     session_id = await node.start(script, stdin="pipe")
