@@ -287,6 +287,7 @@ async def test_a_restart_waits_for_the_new_keeper(
     gate.set()
     assert (await restarting).effect == {"generation": 2}
     await printed(session, "up\nup\n")
+    await rig.kill(session)  # it does not hear a stop
 
 
 async def test_leaving_while_a_new_keeper_is_started_leaves_nothing(rig: Rig) -> None:
