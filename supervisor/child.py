@@ -47,6 +47,7 @@ class Child:
     __slots__ = (
         "_alone_since_s",
         "_clock",
+        "_closed",
         "_drain_began_s",
         "_grace_ends_s",
         "_timeouts",
@@ -81,6 +82,7 @@ class Child:
         self._grace_ends_s: float | None = None
         self._timers: dict[str, Timer] = {}
         self._watched = False
+        self._closed = False
 
     def signal_leader(self, number: int) -> None:
         """Signal the leader; one that has ended gets nothing."""
@@ -158,7 +160,14 @@ class Child:
             asyncio.get_running_loop().add_reader(self.held.pidfd, self._exited_unseen)
 
     def close(self) -> None:
-        """Give back timers and the descriptors that the pump does not own."""
+        """Give back timers and the descriptors that the pump does not own; once only.
+
+        A recovery and an end that was under way may both come here, and a second time the numbers
+        are somebody else's.
+        """
+        if self._closed:
+            return
+        self._closed = True
         for name in tuple(self._timers):
             self._disarm(name)
         self._unwatch()

@@ -25,6 +25,9 @@ async def adopt(session: Session, message: Adopt) -> None:
     """Go on where a former daemon, or this actor before its crash, stopped."""
     held, keeper, record = message.held, message.keeper, session.record
     session.controls.adopt(message.receipts)
+    if held is not None and held.generation != record.generation:
+        held.close()  # it went on by itself while this one was fetched
+        return
     if record.state.over:
         await _adopt_ended(session, held, keeper)
         await session.controls.finish_ended()
@@ -121,7 +124,8 @@ async def recover(session: Session) -> Adopt:
     if session.orphaned or keeper is None or keeper.keeper_id != session.record.keeper_id:
         return Adopt(None)
     held = await _fetch(keeper, session.record)
-    session.let_go()
+    if session.child is child:  # else it ended meanwhile, and was let go
+        session.let_go()
     if child is not None:
         child.close()
     await session.until_untapped()
