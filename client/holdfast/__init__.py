@@ -41,6 +41,7 @@ if TYPE_CHECKING:
         ValidationFailed,
     )
     from holdfast.frames import Output
+    from holdfast.log_lines import LogGap, LogLine
     from holdfast.result import Result
     from holdfast.session import Session
 
@@ -57,6 +58,8 @@ __all__ = [
     "InputLost",
     "InternalError",
     "LimitReached",
+    "LogGap",
+    "LogLine",
     "NameInUse",
     "NodeUnreachable",
     "NotFound",
@@ -78,6 +81,8 @@ __all__ = [
 
 _HOMES = {
     "Client": "client",
+    "LogGap": "log_lines",
+    "LogLine": "log_lines",
     "Output": "frames",
     "Result": "result",
     "Session": "session",

@@ -12,8 +12,16 @@ from holdfast.backoff import PATIENCE_S
 from holdfast.calls import Calls
 from holdfast.events import EventPage, follow_events
 from holdfast.frames import Output, Stream
+from holdfast.log_lines import LogGap, LogLine, follow_lines
 from holdfast.logs import read_logs
-from holdfast.options import Command, EventFilters, ListFilters, OutputStart, StartOptions
+from holdfast.options import (
+    Command,
+    EventFilters,
+    ListFilters,
+    LogFilters,
+    OutputStart,
+    StartOptions,
+)
 from holdfast.result import Result
 from holdfast.running import run, run_many
 from holdfast.session import Session
@@ -123,6 +131,17 @@ class Client(Calls):
         is kept. Raises `Gap` for what the ring drops meanwhile.
         """
         return read_logs(self, ref, follow=follow, stream=stream, start=start)
+
+    def log_lines(
+        self, *sessions: str, follow: bool = False, **filters: Unpack[LogFilters]
+    ) -> AsyncGenerator[LogLine | LogGap, None]:
+        """Yield lines of many sessions by time, through restarts of the daemon.
+
+        `sessions` are IDs or names; without them all that match `filters`, and with `follow` those
+        that match later. A follow ends when the named sessions have. What a ring dropped is yielded
+        as a `LogGap` at its place. Raises `NotFound`, `BadRequest`, `NotReachable`.
+        """
+        return follow_lines(self.transport, sessions, {**filters}, follow=follow)
 
     def events(
         self, after: int | None = None, **filters: Unpack[EventFilters]

@@ -20,6 +20,7 @@ __all__ = [
     "ControlOptions",
     "EventFilters",
     "ListFilters",
+    "LogFilters",
     "OutputQuery",
     "OutputStart",
     "StartOptions",
@@ -123,6 +124,29 @@ class OutputStart(TypedDict, total=False):
     since: str | float
     tail_lines: int
     tail_bytes: int
+
+
+class LogFilters(TypedDict, total=False):
+    """Of which sessions `log_lines` tells, as `list` selects them, and what of their output.
+
+    `since` and `tail_lines` say where each session begins; the rest is as in `OutputQuery`.
+    """
+
+    state: str | list[str]
+    outcome: str | list[str]
+    label: str | list[str]
+    machine: str | list[str]
+    node: str | list[str]
+    name: str | list[str]
+    kind: str | list[str]
+    created_by: str | list[str]
+    q: str
+    since: str | float
+    tail_lines: int
+    stream: Literal["stdout", "stderr"]
+    clean: str
+    grep: str
+    context: int
 
 
 class OutputQuery(OutputStart, total=False):

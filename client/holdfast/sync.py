@@ -210,6 +210,7 @@ class Client(Twin[origin.Client]):
     event_page = blocking(origin.Client.event_page)
     stop_all = blocking(origin.Client.stop_all)
     logs = iterating(origin.Client.logs)
+    log_lines = iterating(origin.Client.log_lines)
     events = iterating(origin.Client.events)
 
     def __enter__(self) -> Self:

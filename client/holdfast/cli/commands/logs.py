@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from holdfast.backoff import Backoff
-from holdfast.cli.arguments import session_argument
+from holdfast.cli.arguments import json_option, label_option, sessions_argument
 from holdfast.cli.connection import lines_of
 from holdfast.cli.failure import say
 from holdfast.cli.invocation import Invocation
+from holdfast.cli.log_lines import LinePrinter, print_json_lines, told_lines
 from holdfast.cli.resolve import path_of, session_of
 from holdfast.cli.table import escaped
 from holdfast.errors import Gone, NotReachable
@@ -32,32 +33,77 @@ Piece = dict[str, Any]
 
 
 @click.command("logs")
-@session_argument
-@click.option("-f", "--follow", is_flag=True, help="Go on until the session ends for good.")
-@click.option("-n", "--lines", type=click.IntRange(min=0), help="Only the last lines.")
+@sessions_argument()
+@click.option("-f", "--follow", is_flag=True, help="Go on until they have ended for good.")
+@click.option("-n", "--lines", type=click.IntRange(min=0), help="Only the last lines of each.")
 @click.option("--since", metavar="TIME", help="From a time on: RFC 3339, or 90s, 10m, 2h, 1d ago.")
 @click.option("--previous", is_flag=True, help="What the child before this one printed.")
 @click.option("--stream", type=click.Choice(["stdout", "stderr"]), help="Only this one.")
+@click.option("--grep", metavar="RE", help="Only lines that match (RE2, linear time).")
+@click.option("--context", type=click.IntRange(0, 100), metavar="N", help="Lines around a match.")
+@click.option("--clean", metavar="WORDS", help="ansi: no escape sequences; cr: progress bars as "
+              "their last state; or ansi,cr.")  # fmt: skip
+@label_option("All sessions with this label, with -f also those that start later.")
+@click.option("-a", "--all", "every", is_flag=True, help="All sessions, with -f also later ones.")
 @click.option("-t", "--timestamps", is_flag=True, help="Begin each line with its time.")
 @click.option("--safe", is_flag=True, help="Escape control characters.")
+@json_option
 @click.pass_obj
 def logs_command(
     invocation: Invocation,
     /,
-    session: str,
+    sessions: tuple[str, ...],
+    labels: tuple[str, ...],
     *,
+    every: bool,
     timestamps: bool,
     safe: bool,
     **asked: Any,
 ) -> None:
-    """Print a session's output, unchanged: its stdout to stdout, its stderr to stderr."""
-    query = _query(**asked)
+    """Print what sessions printed: their stdout to stdout, their stderr to stderr.
+
+    One session: unchanged. Several, or -l or -a: by time, each line behind its session's name.
+    """
+    _check_chosen(sessions, labels, every=every)
+    filters = {name: asked.pop(name) for name in ("grep", "context", "clean")}
+    by_line = invocation.as_json or any(value is not None for value in filters.values())
+    one = sessions[0] if len(sessions) == 1 and not by_line else None
+    query = _query(**asked) if one is not None else _lines_query(**asked) | filters
     connection = invocation.connect()
-    session_id = session_of(connection, session)["id"]
-    printer = Printer(timestamps=timestamps, safe=safe)
-    for piece in pieces(connection, session_id, query):
-        printer.show(piece)
-    printer.end()
+    if one is not None:
+        printer = Printer(timestamps=timestamps, safe=safe)
+        for piece in pieces(connection, session_of(connection, one)["id"], query):
+            printer.show(piece)
+        printer.end()
+        return
+    ids = [session_of(connection, ref)["id"] for ref in sessions]
+    chosen = {"session": ids, "label": labels, "encoding": None if invocation.as_json else "base64"}
+    lines = told_lines(connection, query | chosen)
+    if invocation.as_json:
+        print_json_lines(lines)
+        return
+    by_name = LinePrinter(names=len(ids) != 1, timestamps=timestamps, safe=safe)
+    for told in lines:
+        by_name.show(told)
+
+
+def _check_chosen(sessions: tuple[str, ...], labels: tuple[str, ...], *, every: bool) -> None:
+    if sessions and (labels or every):
+        raise click.UsageError("name sessions, or give -l or -a, not both")
+    if not (sessions or labels or every):
+        raise click.UsageError("name a session, or give -l K=V or -a")
+
+
+def _lines_query(
+    *, follow: bool, lines: int | None, since: str | None, previous: bool, stream: str | None
+) -> dict[str, Any]:
+    """The query of the route for many sessions; raises UsageError."""
+    if previous:
+        raise click.UsageError("--previous is for one session, without filters and --json")
+    if lines is not None and since is not None:
+        raise click.UsageError("give -n or --since, not both")
+    begin = since and since_of(since, datetime.now(UTC))
+    return {"tail_lines": lines, "since": begin, "stream": stream, "follow": follow}
 
 
 def _query(
