@@ -11,6 +11,7 @@ from starlette.requests import HTTPConnection
 from starlette.responses import Response
 
 from api.metrics import Metrics
+from api.senses import SystemSenses
 from api.settings import Settings
 from api.views import SessionViews
 from supervisor.records import By
@@ -21,7 +22,10 @@ __all__ = ["Json", "Services", "caller", "encoded", "services"]
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """What routes share. `listeners` names what is listened on; `stop` begins the daemon's end."""
+    """What routes share. `listeners` names what is listened on; `stop` begins the daemon's end.
+
+    `senses` is what the supervisor waits by.
+    """
 
     supervisor: Supervisor
     settings: Settings
@@ -29,6 +33,7 @@ class Services:
     metrics: Metrics
     listeners: Callable[[], list[str]]
     stop: Callable[[], None]
+    senses: SystemSenses
 
 
 class Json(Response):

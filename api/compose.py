@@ -32,6 +32,7 @@ from api.listeners import UnixListener, bind_tcp, check_exposure
 from api.metrics import Metrics
 from api.node import VERSION
 from api.notify import is_under_systemd, tell_parent, tell_systemd
+from api.senses import SystemSenses
 from api.server import Server
 from api.settings import Listen, Settings, load
 from api.views import SessionViews
@@ -83,6 +84,7 @@ async def _serve(
 ) -> None:
     stopping = asyncio.Event()
     _take_signals(stopping)
+    senses = SystemSenses(settings.wait.http_hosts)
     supervisor = Supervisor(
         store=SqliteStore(settings.state_dir / "holdfast.db"),
         clock=SystemClock(),
@@ -91,11 +93,12 @@ async def _serve(
         settings=limits,
         respawn=_respawn(settings, flags),
         report=_report,
+        senses=senses,
     )
     await supervisor.start()
     try:
         metrics = Metrics(supervisor, VERSION)
-        server = _server(settings, supervisor, metrics, unix, stopping)
+        server = _server(settings, supervisor, metrics, unix, stopping, senses)
         async with asyncio.TaskGroup() as tasks:
             watching = tasks.create_task(metrics.watch(), name="metrics")
             announcing = tasks.create_task(_announce(server, flags.ready_fd), name="announce")
@@ -116,6 +119,7 @@ def _server(
     metrics: Metrics,
     unix: UnixListener,
     stopping: asyncio.Event,
+    senses: SystemSenses,
 ) -> Server:
     """Bind what is listened on and build the application behind it."""
     tcp = _bind_tcp(settings.listen)
@@ -127,6 +131,7 @@ def _server(
         metrics=metrics,
         listeners=lambda: server.listeners,
         stop=stopping.set,
+        senses=senses,
     )
     app = build(shared, Hosts([socket.gethostname(), *settings.listen.hosts], bound))
     connections = _affordable_connections(settings, supervisor.settings.sessions)

@@ -23,6 +23,7 @@ from starlette.responses import Response
 from api.answers import Json, Services, caller, services
 from api.body import decode
 from api.collector import Collector
+from api.conditions import check_ready
 from api.errors import Invalid, PermissionDenied
 from api.exec_result import result_of, result_so_far
 from api.requests import check_machine, create_session
@@ -122,6 +123,7 @@ def _timeouts(asked: wire.ExecRequest) -> wire.TimeoutOptions:
 
 async def _start(shared: Services, asked: wire.ExecRequest, by: By) -> Session:
     """Return the session, started or found by its ID, also one that could not be executed."""
+    check_ready(asked.ready, shared.senses)
     wanted = session_request(asked, shared.settings.output.capacity_bytes)
     request = create_session(wanted, by, shared.settings.limits.argv_env_bytes)
     try:

@@ -18,6 +18,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from api.body import decode_bytes
+from api.conditions import ready_of
 from api.errors import BadRequest, Invalid
 from holdfast import wire
 from supervisor.creation import CreateSession
@@ -96,6 +97,7 @@ def spec_of(
         stop_signal=signal_field(asked.stop_signal, "$.stop_signal"),
         stop_grace=asked.stop_grace,
         leftovers=leftovers,
+        ready=ready_of(asked.ready),
     )
 
 

@@ -10,6 +10,7 @@ from starlette.responses import Response
 
 from api.answers import Json, caller, encoded, services
 from api.body import decode, decode_bytes, read_body
+from api.conditions import check_ready
 from api.errors import BadRequest
 from api.list_query import parse, select
 from api.live import live_fields
@@ -25,6 +26,7 @@ async def create(request: Request) -> Response:
     shared = services(request)
     body = await read_body(request, command=True)
     asked = decode_bytes(body, wire.SessionRequest)
+    check_ready(asked.ready, shared.senses)
     capacity = shared.settings.output.capacity_bytes
     if capacity != asked.output.capacity:
         asked = with_capacity(body, asked, capacity)

@@ -25,13 +25,14 @@ from msgspec import Meta, Struct
 from supervisor.errors import StartRefused
 from supervisor.ids import is_id
 
-__all__ = ["Exec", "Limits", "Listen", "Node", "Output", "Settings", "State", "load"]
+__all__ = ["Exec", "Limits", "Listen", "Node", "Output", "Settings", "State", "Wait", "load"]
 
 Count = Annotated[int, Meta(ge=1, le=1_000_000)]
 Bytes = Annotated[int, Meta(ge=1024, le=1 << 50)]
 
 # Names that do not follow HOLDFAST_<SECTION>_<KEY>.
 _SHORT: Final = {"HOLDFAST_RUNTIME_DIR": ("state", "runtime_dir")}
+_LISTS: Final = frozenset({"hosts", "http_hosts"})
 _SEE: Final = "config/default.toml lists them all"
 
 
@@ -94,6 +95,12 @@ class Exec(Struct, frozen=True, kw_only=True):
     containment: Literal["auto", "cgroup", "shim"] = "auto"
 
 
+class Wait(Struct, frozen=True, kw_only=True):
+    """What waits may look at: `http_hosts` may be asked beside loopback, `*` is any host."""
+
+    http_hosts: tuple[str, ...] = ()
+
+
 class Settings(Struct, frozen=True, kw_only=True):
     """All settings, one attribute for each section."""
 
@@ -103,6 +110,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     output: Output = Output()
     limits: Limits = Limits()
     exec: Exec = Exec()
+    wait: Wait = Wait()
 
     @property
     def node_id(self) -> str:
@@ -199,7 +207,7 @@ def _from_environment(environment: Mapping[str, str]) -> dict[tuple[str, str], A
             continue
         if key not in _keys(section):
             raise StartRefused(f"The environment's {name} is no setting; {_SEE}.")
-        found[(section, key)] = text.split(",") if key == "hosts" else text
+        found[(section, key)] = text.split(",") if key in _LISTS else text
     return found
 
 

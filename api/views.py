@@ -17,7 +17,7 @@ import msgspec
 from holdfast import wire
 from supervisor.clock import Clock
 from supervisor.environment import env_hash
-from supervisor.records import Event, Receipt, SessionRecord, State
+from supervisor.records import Event, Receipt, SessionRecord, State, is_ready
 from supervisor.session import Session
 
 __all__ = [
@@ -60,6 +60,7 @@ def session_view(session: Session, clock: Clock) -> wire.SessionView:
         env_hash=env_hash({**record.base_env, **spec.env}),
         state=record.state.shown,
         desired=record.desired,
+        ready=is_ready(record),
         generation=record.generation,
         restarts=record.restarts,
         restart_policy=spec.restart.policy,

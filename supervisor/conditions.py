@@ -11,9 +11,11 @@ __all__ = [
     "UntilChange",
     "UntilEnded",
     "UntilExit",
+    "UntilHttp",
     "UntilIdle",
     "UntilLog",
     "UntilPort",
+    "UntilReady",
 ]
 
 
@@ -54,4 +56,19 @@ class UntilIdle:
     seconds: float
 
 
-Condition = UntilExit | UntilEnded | UntilChange | UntilPort | UntilLog | UntilIdle
+@dataclass(frozen=True, slots=True)
+class UntilHttp:
+    """A GET of this URL is answered with `status`; None is any from 200 to 399."""
+
+    url: str
+    status: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class UntilReady:
+    """The session's own condition (`ready` of its spec) holds; without one: it runs."""
+
+
+Condition = (
+    UntilExit | UntilEnded | UntilChange | UntilPort | UntilLog | UntilIdle | UntilHttp | UntilReady
+)

@@ -361,6 +361,7 @@ def next_generation(record: SessionRecord) -> SessionRecord:
     return record.but(
         state=State.STARTING,
         desired="running",
+        ready=False,
         generation=record.generation + 1,
         generation_offset=record.output_next,
         former_offset=record.generation_offset,

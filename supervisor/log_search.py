@@ -45,6 +45,15 @@ class LogSearch:
         self.limit: float = math.inf
 
     @property
+    def place(self) -> tuple[int, dict[int, int]]:
+        """Where it stands: the next offset, and how much it keeps of each unfinished line.
+
+        Two searches for one pattern at the same place find the same from there on.
+        """
+        kept = {stream: len(lines) for stream, lines in self._lines.items() if len(lines)}
+        return self._offset, kept
+
+    @property
     def behind(self) -> bool:
         """Whether there is output that was not looked at."""
         return self._offset < min(self._reader.next, self.limit)

@@ -15,6 +15,7 @@ from supervisor.records import Receipt
 __all__ = [
     "Adopt",
     "BackoffElapsed",
+    "BecameReady",
     "Begin",
     "ChildExited",
     "Control",
@@ -142,6 +143,14 @@ class BackoffElapsed:
     """It is time for the child that follows this generation."""
 
     generation: int
+
+
+@dataclass(frozen=True, slots=True)
+class BecameReady:
+    """The condition of the spec's `ready` is met; answered when that is stored."""
+
+    generation: int
+    evidence: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from supervisor.output.pump import Pump
 from supervisor.output.reader import TailCache
 from supervisor.output.space import Space
 from supervisor.ports import Store
+from supervisor.senses import Senses
 
 __all__ = ["Node"]
 
@@ -40,6 +41,7 @@ class Node:
         "pump",
         "receipts",
         "report",
+        "senses",
         "sessions_dir",
         "space",
         "store",
@@ -54,6 +56,7 @@ class Node:
         store: Store,
         sessions_dir: Path,
         report: Callable[[str, BaseException], None],
+        senses: Senses,
     ) -> None:
         self.name = name
         self.boot_id = boot_id
@@ -61,6 +64,7 @@ class Node:
         self.store = store
         self.sessions_dir = sessions_dir
         self.report = report
+        self.senses = senses
         self.feed = EventFeed(store, clock, name)
         self.receipts = Receipts(store)
         self.cache = TailCache()

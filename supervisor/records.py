@@ -28,6 +28,7 @@ __all__ = [
     "Outcome",
     "OutcomeKind",
     "OutputSpec",
+    "ReadyWhen",
     "Receipt",
     "ReceiptState",
     "Record",
@@ -40,6 +41,7 @@ __all__ = [
     "Token",
     "Tombstone",
     "Verb",
+    "is_ready",
 ]
 
 CAPACITY_BYTES = 16 * 1024 * 1024
@@ -122,6 +124,21 @@ class RestartSpec(Record, frozen=True):
     window: float = 60.0
 
 
+class ReadyWhen(Record, frozen=True, kw_only=True):
+    """The condition that makes a session ready: one of `log`, `port`, `http` and `idle`.
+
+    `log` is a pattern (`stream` limits it), `port` a number or `any`, `http` a URL that answers
+    with `status` (None: 200 to 399), `idle` seconds without output.
+    """
+
+    log: str | None = None
+    stream: str | None = None
+    port: int | str | None = None
+    http: str | None = None
+    status: int | None = None
+    idle: float | None = None
+
+
 class Spec(Record, frozen=True, kw_only=True):
     """What the caller asked for; two requests are the same when their specs are equal.
 
@@ -149,6 +166,7 @@ class Spec(Record, frozen=True, kw_only=True):
     stop_grace: float = 10.0
     leftovers: str = "kill"
     restart: RestartSpec = RestartSpec()
+    ready: ReadyWhen | None = None
 
     def canonical(self) -> dict[str, Any]:
         """Return the fields that differ from their defaults, as JSON-compatible values."""
@@ -231,7 +249,8 @@ class SessionRecord(Record, frozen=True, kw_only=True):
     `spawn_error` is `{errno, stage, message}`, `lost_reason` why no status can be known.
     `timeouts` are those in force. `restarted_s` are the times of the policy's last restarts, and
     `backoff_until_s` is that of the next one; both are meaningless in another boot.
-    `former_offset` is where the output of the generation before this one began.
+    `former_offset` is where the output of the generation before this one began. `ready` says that
+    the spec's condition was met in this generation.
     """
 
     id: str
@@ -246,6 +265,7 @@ class SessionRecord(Record, frozen=True, kw_only=True):
     base_env: Mapping[str, str] = {}
     state: State = State.STARTING
     desired: str = "running"
+    ready: bool = False
     generation: int = 1
     generation_offset: int = 0
     boot_id: str = ""
@@ -348,6 +368,11 @@ class Token(Record, frozen=True):
     secret_hash: str
     name: str
     created_at_us: int
+
+
+def is_ready(record: SessionRecord) -> bool:
+    """Whether users may count on it: it runs, and the spec's condition, if any, was met."""
+    return record.state is State.RUNNING and (record.ready or record.spec.ready is None)
 
 
 def _without_defaults(value: Struct) -> dict[str, Any]:

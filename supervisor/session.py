@@ -54,6 +54,7 @@ from supervisor.lifecycle import (
 from supervisor.messages import (
     Adopt,
     BackoffElapsed,
+    BecameReady,
     Begin,
     ChildExited,
     Control,
@@ -70,6 +71,7 @@ from supervisor.messages import (
     TimeExpired,
 )
 from supervisor.node import Node
+from supervisor.readiness import became_ready, unready_at_end, watch_readiness
 from supervisor.records import By, Cause, Event, OutcomeKind, Receipt, SessionRecord, State
 from supervisor.session_adoption import adopt
 from supervisor.session_streams import SessionStreams
@@ -82,7 +84,8 @@ _TIMEOUT_GRACE_S = 2.0
 _END_OF_INPUT = b"\x04"
 
 _Fact = (
-    Spawned
+    BecameReady
+    | Spawned
     | SpawnRefusedByKeeper
     | ChildExited
     | OutputEnded
@@ -284,6 +287,8 @@ class Session(SessionStreams):
 
     async def _fact(self, fact: _Fact) -> None:  # noqa: C901, PLR0912  one case for each fact
         match fact:
+            case BecameReady():
+                await became_ready(self, fact)
             case Spawned():
                 await self.spawned(fact.held, fact.keeper)
             case SpawnRefusedByKeeper():
@@ -331,6 +336,7 @@ class Session(SessionStreams):
         self.later(self._node.feed.event("session.started", self.record, {"pid": held.pid}))
         if self._child is not None:
             self._child.begin_timeouts(self.record.timeouts, self.record.deadline_s)
+            watch_readiness(self)
         await self.controls.started()
         if self._early_exit is not None:
             early, self._early_exit = self._early_exit, None
@@ -370,7 +376,8 @@ class Session(SessionStreams):
         """
         child = self._child
         ended = await conclude(self, record, child)
-        told: list[Event | Receipt] = [self.ended_event(ended), *self.gap_at_end()]
+        ended, unready = unready_at_end(self, ended)
+        told: list[Event | Receipt] = [*unready, self.ended_event(ended), *self.gap_at_end()]
         told += self.backoff.events(ended)
         following = ended
         self._gap = None

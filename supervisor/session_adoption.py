@@ -13,6 +13,7 @@ from supervisor.child import Child
 from supervisor.keeper.client import Held, KeeperClient, SpawnFailed, SpawnRequest
 from supervisor.lifecycle import BeginGrace, KillTree, LifeEvent, SignalTree, Spawn
 from supervisor.messages import Adopt, ChildExited
+from supervisor.readiness import watch_readiness
 from supervisor.records import SessionRecord, State
 
 if TYPE_CHECKING:
@@ -77,6 +78,7 @@ async def _go_on(session: Session, child: Child) -> None:
     began = record.cause is not None
     session.record = record.but(state=State.STOPPING if began else State.RUNNING)
     child.begin_timeouts(record.timeouts, record.deadline_s)
+    watch_readiness(session)
     if session.orphaned:
         child.watch_exit()
     if record.cause is not None:

@@ -51,6 +51,7 @@ from supervisor.pruning import Pruning
 from supervisor.pump_events import PumpEvents
 from supervisor.records import By, OutcomeKind, Receipt, State, Token, Verb
 from supervisor.recovery import Recovery
+from supervisor.senses import Senses
 from supervisor.session import Session
 from supervisor.session_adoption import recover
 from supervisor.settings import SupervisorSettings
@@ -104,6 +105,7 @@ class Supervisor(Actor):
         settings: SupervisorSettings,
         respawn: Respawn | None,
         report: Callable[[str, BaseException], None],
+        senses: Senses,
     ) -> None:
         """`respawn` is how the keeper starts a daemon when this one dies; `report` logs."""
         super().__init__()
@@ -120,6 +122,7 @@ class Supervisor(Actor):
             store=store,
             sessions_dir=self.state_dir.sessions,
             report=report,
+            senses=senses,
         )
         self._watch = KeeperWatch(
             self._node,
@@ -147,6 +150,11 @@ class Supervisor(Actor):
     def clock(self) -> Clock:
         """Where time comes from."""
         return self._node.clock
+
+    @property
+    def senses(self) -> Senses:
+        """What waits look by."""
+        return self._node.senses
 
     @property
     def feed(self) -> EventFeed:

@@ -1,14 +1,15 @@
-"""Waiting for something about a session: its end, a change, a port, a log line, silence.
+"""Waiting for something about a session: its end, a change, a port, a log line, a URL, silence.
 
 Rules
 - Of several conditions that hold, the one that was asked for first answers.
 - Once this generation has ended nothing but its restart can still make a condition hold: the
   answer comes at once, after all output has been searched.
 - `log` looks at every byte from its offset on, whatever came before the question, line by line;
-  a line without its end is looked at too, since a prompt has none.
+  a line without its end is looked at too, since a prompt has none. Equal ones share their search.
 - `idle` counts from the last byte of output, also when that came before the question. After an
   adoption the log's own times say when that was.
-- /proc is polled only while somebody waits for a port: after 50 ms, then ever later, 250 ms.
+- Ports and URLs are looked at only while somebody waits for them (`polling.py`), each at least
+  once, however short the time; that delays no other condition.
 - Decisions are `Wait.look`, which is pure but for reading the log; `wait_for` only sleeps.
 """
 
@@ -16,53 +17,35 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
-from supervisor.broadcast import Broadcast
 from supervisor.clock import Clock
 from supervisor.conditions import (
     Condition,
     UntilChange,
     UntilEnded,
     UntilExit,
+    UntilHttp,
     UntilIdle,
     UntilLog,
     UntilPort,
+    UntilReady,
 )
 from supervisor.errors import Conflict
-from supervisor.listeners import Listener, Listening
-from supervisor.log_search import LogSearch
-from supervisor.output.reader import LogReader, OffsetGone
-from supervisor.records import SessionRecord
+from supervisor.listeners import Listener
+from supervisor.log_watch import LogWatch, Seat, Watched, watching
+from supervisor.output.reader import OffsetGone
+from supervisor.polling import Looked, Polling, sleep
+from supervisor.records import is_ready
+from supervisor.senses import Senses
 
-__all__ = ["Listen", "Wait", "Waited", "Watched", "wait_for"]
+__all__ = ["Wait", "Waited", "Watched", "wait_for"]
 
 Evidence = Mapping[str, Any]
 Reason = Literal["met", "timeout", "ended"]
-Listen = Callable[[Collection[int], int | None], Awaitable[Listening]]
-
-_POLL_FIRST_S = 0.05
-_POLL_GROWTH = 1.25
-_POLL_LAST_S = 0.25
-
-
-class Watched(Protocol):
-    """What is asked of a session here."""
-
-    record: SessionRecord
-    version: int
-    reader: LogReader
-    changes: Broadcast
-
-    @property
-    def final(self) -> bool:
-        """Whether it has ended and nothing follows."""
-
-    def pids(self) -> list[int]:
-        """Return the live processes of the tree."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,20 +81,32 @@ class Wait:
         self.clock = clock
         self.generation = generation or record.generation
         self._version = session.version
-        start = record.generation_offset if from_offset is None else from_offset
-        self._logs = {
-            at: LogSearch(session.reader, one.search, start, one.stream)
-            for at, one in enumerate(conditions)
-            if isinstance(one, UntilLog)
-        }
+        self._start = record.generation_offset if from_offset is None else from_offset
+        self._logs: dict[int, Seat] = {}
         self._idle_next = session.reader.next
         self._idle_since = clock.monotonic() - self._silence_s()
-        self.found = Listening()
+        self._watch: LogWatch | None = None
+        self.bell = asyncio.Event()
+        self.looked = Looked()
 
     @property
     def ports(self) -> set[int | None]:
         """Which ports are asked for, None for any."""
         return {one.port for one in self._conditions if isinstance(one, UntilPort)}
+
+    @property
+    def urls(self) -> set[str]:
+        """Which URLs are asked for."""
+        return {one.url for one in self._conditions if isinstance(one, UntilHttp)}
+
+    def begin(self, watch: LogWatch, seats: list[Seat]) -> None:
+        """Take a place at the search of each pattern; they are added to `seats`."""
+        self._watch = watch
+        for at, one in enumerate(self._conditions):
+            if isinstance(one, UntilLog):
+                seat = watch.seat(one.search, one.stream, self.generation, self._start, self.bell)
+                self._logs[at] = seat
+                seats.append(seat)
 
     @property
     def behind(self) -> bool:
@@ -127,43 +122,35 @@ class Wait:
     def look(self) -> Waited | None:
         """Return the answer if there is one now."""
         reader = self.session.reader
-        if reader.next != self._idle_next:
+        if reader.next != self._idle_next and self._watch is not None:
             self._idle_next = reader.next
-            self._idle_since = self.clock.monotonic()
-        if self.session.record.generation > self.generation:
-            self._end_searches(self.session.record.generation_offset)
+            self._idle_since = self._watch.moved_at_s()
         over = self.over  # before the search: output that came first is then searched as well
         for at, condition in enumerate(self._conditions):
             evidence = self._holds(at, condition)
             if evidence is not None:
                 return Waited(at, "met", evidence, reader.next)
         if over and not self.behind and not self._may_still_end:
-            return Waited(None, "ended", self._end() | self._stranger(), reader.next)
+            return Waited(None, "ended", self._end() | self._seen_last(), reader.next)
         return None
-
-    def _end_searches(self, offset: int) -> None:
-        """What follows `offset` was printed by another generation."""
-        for log in self._logs.values():
-            log.limit = min(log.limit, offset)
 
     def timed_out(self) -> Waited:
         """Return the answer when the time is over."""
-        return Waited(None, "timeout", self._stranger() or None, self.session.reader.next)
+        return Waited(None, "timeout", self._seen_last() or None, self.session.reader.next)
 
-    def next_look_s(self, poll_at_s: float) -> float:
+    def next_look_s(self) -> float:
         """Return when to look again though nothing changed, in monotonic seconds."""
         if self.over:
             return math.inf
         silences = [one.seconds for one in self._conditions if isinstance(one, UntilIdle)]
-        at_s = self._idle_since + min(silences, default=math.inf)
-        return min(at_s, poll_at_s) if self.ports else at_s
+        return self._idle_since + min(silences, default=math.inf)
 
     @property
     def _may_still_end(self) -> bool:
         waits = any(isinstance(one, UntilEnded | UntilChange) for one in self._conditions)
         return waits and not self.session.final
 
-    def _holds(self, at: int, condition: Condition) -> Evidence | None:
+    def _holds(self, at: int, condition: Condition) -> Evidence | None:  # noqa: PLR0911  (one case each)
         match condition:
             case UntilExit():
                 return self._end() if self.over else None
@@ -177,6 +164,10 @@ class Wait:
                 return self._logs[at].look()
             case UntilIdle(seconds):
                 return self._quiet(seconds)
+            case UntilHttp():
+                return self._answers(condition)
+            case UntilReady():
+                return self._ready()
 
     def _end(self) -> dict[str, Any]:
         """How the generation ended; of one that was followed by another only its number is left."""
@@ -198,8 +189,20 @@ class Wait:
         return {"state": record.state.shown, "generation": record.generation}
 
     def _listens(self, port: int | None) -> Evidence | None:
-        own = next((one for one in self.found.own if port in (None, one.port)), None)
+        own = next((one for one in self.looked.ports.own if port in (None, one.port)), None)
         return None if own is None or self.over else _seen(own)
+
+    def _answers(self, asked: UntilHttp) -> Evidence | None:
+        answer = self.looked.answers.get(asked.url)
+        if answer is None or self.over or not answer.is_status(asked.status):
+            return None
+        return {"http": asked.url, "status": answer.status}
+
+    def _ready(self) -> Evidence | None:
+        record = self.session.record
+        if record.generation != self.generation or not is_ready(record):
+            return None
+        return {"ready": True, "generation": record.generation}
 
     def _quiet(self, seconds: float) -> Evidence | None:
         now_s = self.clock.monotonic()
@@ -207,11 +210,17 @@ class Wait:
             return None
         return {"idle": now_s - self._idle_since, "offset": self.session.reader.next}
 
-    def _stranger(self) -> dict[str, Any]:
-        foreign = self.found.foreign
-        if foreign is None:
-            return {}
-        return {"port": foreign.port, "foreign": _seen(foreign) | {"command": foreign.command}}
+    def _seen_last(self) -> dict[str, Any]:
+        """What was found where nothing held: a stranger on the port, the URL's last answer."""
+        found: dict[str, Any] = {}
+        foreign = self.looked.ports.foreign
+        if foreign is not None:
+            found |= {"port": foreign.port}
+            found |= {"foreign": _seen(foreign) | {"command": foreign.command}}
+        for url, answer in self.looked.answers.items():
+            told = {"error": answer.error} if answer.status is None else {"status": answer.status}
+            found |= {"http": url} | told
+        return found
 
     def _silence_s(self) -> float:
         """How long there was no output before the question, by the wall clock's records."""
@@ -223,52 +232,35 @@ class Wait:
         return max(0.0, (self.clock.wall_us() - last_us) / 1_000_000)
 
 
-async def wait_for(wait: Wait, timeout_s: float, listen: Listen) -> Waited:
+async def wait_for(wait: Wait, timeout_s: float, senses: Senses) -> Waited:
     """Return when a condition holds, the session ends first, or the time is over.
 
-    `listen` finds listening sockets without blocking the event loop. Cancelling leaves nothing.
+    Cancelling leaves nothing.
     """
+    seats: list[Seat] = []
     clock = wait.clock
     deadline_s = clock.monotonic() + timeout_s
-    poll_at_s, poll_s = clock.monotonic(), _POLL_FIRST_S
-    while True:
-        if wait.ports and not wait.over and clock.monotonic() >= poll_at_s:
-            wait.found = await _listen(wait, listen)
-            poll_at_s, poll_s = clock.monotonic() + poll_s, min(poll_s * _POLL_GROWTH, _POLL_LAST_S)
-        answer = wait.look()
-        if answer is not None:
-            return answer
-        now_s = clock.monotonic()
-        if now_s >= deadline_s:
-            return wait.timed_out()
-        if wait.behind:
-            await asyncio.sleep(0)  # others have their turn; there is more to search
-            continue
-        await _sleep(wait, min(deadline_s, wait.next_look_s(poll_at_s)) - now_s)
+    async with watching(wait.session, clock, wait.bell, seats) as watch, _polling(wait, senses):
+        wait.begin(watch, seats)
+        while True:
+            wait.bell.clear()
+            watch.check()
+            wait.looked.check()
+            answer = wait.look()
+            if answer is not None:
+                return answer
+            now_s = clock.monotonic()
+            if now_s >= deadline_s and wait.looked.once:
+                return wait.timed_out()
+            if wait.behind:
+                await asyncio.sleep(0)  # others have their turn; there is more to search
+                continue
+            until_s = deadline_s if wait.looked.once else math.inf
+            await sleep(clock, min(until_s, wait.next_look_s()) - now_s, wait.bell)
 
 
-async def _listen(wait: Wait, listen: Listen) -> Listening:
-    """One look at /proc; of several ports each finds its own, and the last stranger is named."""
-    pids = wait.session.pids()
-    own: tuple[Listener, ...] = ()
-    foreign: Listener | None = None
-    for port in sorted(wait.ports, key=lambda one: one or 0):
-        found = await listen(pids, port)
-        own, foreign = own + found.own, found.foreign or foreign
-    return Listening(own, foreign)
-
-
-async def _sleep(wait: Wait, delay_s: float) -> None:
-    """Sleep until something changes, at most so long.
-
-    The timer rings the session's bell, which wakes others too: they look and sleep on.
-    """
-    changes = wait.session.changes
-    timer = wait.clock.call_later(max(0.0, delay_s), changes.notify)
-    try:
-        await changes.wait()
-    finally:
-        timer.cancel()
+def _polling(wait: Wait, senses: Senses) -> Polling:
+    return Polling(wait.looked, wait, senses)
 
 
 def _seen(listener: Listener) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from msgspec import UNSET
 
 from holdfast.ids import new_id
 from holdfast.wire import (
+    Condition,
     OutputOptions,
     RestartOptions,
     SessionRequest,
@@ -23,6 +24,7 @@ __all__ = [
     "LogFilters",
     "OutputQuery",
     "OutputStart",
+    "ReadyOptions",
     "StartOptions",
     "control_fields",
     "session_request",
@@ -32,6 +34,20 @@ RestartPolicy = Literal["never", "on_failure", "always"]
 Command = str | list[str] | tuple[str, ...] | None
 
 
+class ReadyOptions(TypedDict, total=False):
+    """What makes a session ready: one of `log` (RE2), `port`, `http` (a URL) and `idle` (seconds).
+
+    `stream` limits `log`; `status` is what `http` must answer, any from 200 to 399 without it.
+    """
+
+    log: str
+    stream: Literal["stdout", "stderr"]
+    port: int | Literal["any"]
+    http: str
+    status: int
+    idle: float
+
+
 class StartOptions(TypedDict, total=False):
     """What may be said of a command besides its argv; the defaults are the server's.
 
@@ -39,7 +55,8 @@ class StartOptions(TypedDict, total=False):
     the daemon ends the command, as do `idle_timeout` without output and input and
     `disconnect_timeout` with nobody attached. `restart` is a policy's name or the fields of
     `RestartOptions`. `base_env` is like `env`, but a difference in it is not a
-    difference between two requests of the same `id`.
+    difference between two requests of the same `id`. `ready` is what makes the session ready, as
+    `{"port": 8000}`.
     """
 
     id: str
@@ -66,6 +83,7 @@ class StartOptions(TypedDict, total=False):
     stop_signal: str | int
     stop_grace: float
     leftovers: Literal["kill", "keep"]
+    ready: ReadyOptions
     kind: Literal["start", "run", "exec", "up"]
     replace: bool
 
@@ -182,6 +200,8 @@ def session_request(command: Command, options: StartOptions) -> SessionRequest:
     if (size := fields.pop("size", None)) is not None:
         fields["size"] = TerminalSize(rows=size[0], cols=size[1])
     kept = {key: fields.pop(key) for key in ("capacity", "on_full") if key in fields}
+    if (ready := fields.pop("ready", None)) is not None:
+        fields["ready"] = Condition(**ready)
     timeouts = TimeoutOptions(
         run=fields.pop("timeout", None),
         idle=fields.pop("idle_timeout", None),

@@ -8,7 +8,7 @@ from typing import Literal, TypedDict
 
 from holdfast.calls import Calls
 from holdfast.errors import BadRequest, EndedFirst, TimedOut
-from holdfast.wire import Condition, WaitRequest, WaitResult
+from holdfast.wire import Condition, WaitRequest, WaitResult, Word
 
 __all__ = ["ASK_S", "WaitOptions", "Wanted", "wait_until"]
 
@@ -21,9 +21,12 @@ class WaitOptions(TypedDict, total=False):
     log: str | None
     stream: Literal["stdout", "stderr"] | None
     port: int | Literal["any"] | None
+    http: str | None
+    status: int | None
     idle: float | None
     exit: bool
     ended: bool
+    ready: bool
     change: bool
 
 
@@ -32,35 +35,46 @@ class Wanted:
     """What to wait for; of several the first to hold answers, in this order.
 
     `log` is a pattern (RE2) that a line must contain, `stream` limits it. `port` counts only
-    sockets of the session's own tree. `idle` is seconds without output. `exit` is the end of this
-    generation, `ended` that nothing follows, `change` any change of the state.
+    sockets of the session's own tree. `http` is a URL that the daemon's own machine serves, and
+    `status` what a GET of it answers, any from 200 to 399 when None. `idle` is seconds without
+    output. `exit` is the end of this generation, `ended` that nothing follows, `ready` that the
+    condition it was started with holds (without one: that it runs), `change` any change of the
+    state.
     """
 
     log: str | None = None
     stream: Literal["stdout", "stderr"] | None = None
     port: int | Literal["any"] | None = None
+    http: str | None = None
+    status: int | None = None
     idle: float | None = None
     exit: bool = False
     ended: bool = False
+    ready: bool = False
     change: bool = False
 
-    def conditions(self) -> list[Condition | Literal["exit", "ended", "change"]]:
+    def conditions(self) -> list[Condition | Word]:
         """Return the conditions as the server takes them; `BadRequest` when there is none."""
-        found: list[Condition | Literal["exit", "ended", "change"]] = []
+        found: list[Condition | Word] = []
         if self.log is not None:
             found.append(Condition(log=self.log, stream=self.stream))
         if self.port is not None:
             found.append(Condition(port=self.port))
+        if self.http is not None:
+            found.append(Condition(http=self.http, status=self.status))
         if self.idle is not None:
             found.append(Condition(idle=self.idle))
-        if self.exit:
-            found.append("exit")
-        if self.ended:
-            found.append("ended")
-        if self.change:
-            found.append("change")
+        words: dict[Word, bool] = {
+            "exit": self.exit,
+            "ended": self.ended,
+            "ready": self.ready,
+            "change": self.change,
+        }
+        found += [word for word, wanted in words.items() if wanted]
         if not found:
-            raise BadRequest("say what to wait for: log, port, idle, exit, ended or change")
+            raise BadRequest(
+                "say what to wait for: log, port, http, idle, exit, ended, ready or change"
+            )
         return found
 
 

@@ -29,6 +29,7 @@ __all__ = [
     "EventView",
     "ExecRequest",
     "ExecResult",
+    "InputAccepted",
     "InputView",
     "KillRequest",
     "NodeView",
@@ -36,6 +37,7 @@ __all__ = [
     "OutputOptions",
     "OutputView",
     "PortView",
+    "ReadResult",
     "ReceiptView",
     "ResizeRequest",
     "RestartOptions",
@@ -55,6 +57,7 @@ __all__ = [
     "TokenRequest",
     "WaitRequest",
     "WaitResult",
+    "Word",
 ]
 
 SUBPROTOCOL = "holdfast.v1"
@@ -91,6 +94,32 @@ class OutputOptions(Request, frozen=True, kw_only=True):
 
     capacity: Annotated[int, Meta(ge=512 * 1024, le=1 << 40)] = 16 * 1024 * 1024
     on_full: OnFull = "drop"
+
+
+class Condition(Request, frozen=True, kw_only=True):
+    """One thing to wait for; exactly one of `log`, `port`, `http`, `idle` is set.
+
+    `stream` belongs to `log`. `status` belongs to `http`; without it any from 200 to 399 will do.
+    """
+
+    log: str | None = None
+    stream: Literal["stdout", "stderr"] | None = None
+    port: int | Literal["any"] | None = None
+    http: str | None = None
+    status: Annotated[int, Meta(ge=100, le=599)] | None = None
+    idle: Seconds | None = None
+
+
+Word = Literal["exit", "ended", "ready", "change"]
+
+
+class WaitRequest(Request, frozen=True, kw_only=True):
+    """The body of `/wait`: the first condition that holds answers."""
+
+    for_: list[Condition | Word] = msgspec.field(name="for")
+    from_offset: Annotated[int, Meta(ge=0)] | None = None
+    generation: Annotated[int, Meta(ge=1)] | None = None
+    timeout: Annotated[float, Meta(ge=0, le=50)] = 30.0
 
 
 class TimeoutOptions(Request, frozen=True, kw_only=True):
@@ -138,10 +167,14 @@ class SpecFields(Request, frozen=True, kw_only=True):
     stderr: Literal["pipe", "ignore", "combined"] = "pipe"
     stop_signal: str | int = "SIGTERM"
     stop_grace: Annotated[float, Meta(ge=0, le=86400)] = 10.0
+    ready: Condition | None = None
 
 
 class SessionRequest(SpecFields, frozen=True, kw_only=True):
-    """The body of `POST /v1/sessions`: a spec, and how to treat one that is there already."""
+    """The body of `POST /v1/sessions`: a spec, and how to treat one that is there already.
+
+    `wait` is the body of `/wait`, `read` the query of `/output`: both are done before the answer.
+    """
 
     machine: str = "local"
     output: OutputOptions = OutputOptions()
@@ -264,6 +297,7 @@ class SessionView(Answer, frozen=True, kw_only=True):
     env_hash: str
     state: str
     desired: str
+    ready: bool
     generation: int
     restarts: int
     restart_policy: str
@@ -289,13 +323,6 @@ class SessionView(Answer, frozen=True, kw_only=True):
     survivors: list[int]
     ports: list[PortView] | UnsetType = UNSET
     usage: dict[str, Any] | UnsetType = UNSET
-
-
-class SessionCreated(Answer, frozen=True, kw_only=True):
-    """The answer of `POST /v1/sessions`: `created` is false for one that was there already."""
-
-    session: SessionView
-    created: bool
 
 
 class SessionPage(Answer, frozen=True, kw_only=True):
@@ -369,24 +396,6 @@ class ReceiptView(Answer, frozen=True, kw_only=True):
     effect: dict[str, Any]
 
 
-class Condition(Request, frozen=True, kw_only=True):
-    """One thing to wait for; exactly one of `log`, `port`, `idle` is set."""
-
-    log: str | None = None
-    stream: Literal["stdout", "stderr"] | None = None
-    port: int | Literal["any"] | None = None
-    idle: Seconds | None = None
-
-
-class WaitRequest(Request, frozen=True, kw_only=True):
-    """The body of `/wait`: the first condition that holds answers."""
-
-    for_: list[Condition | Literal["exit", "ended", "change"]] = msgspec.field(name="for")
-    from_offset: Annotated[int, Meta(ge=0)] | None = None
-    generation: Annotated[int, Meta(ge=1)] | None = None
-    timeout: Annotated[float, Meta(ge=0, le=50)] = 30.0
-
-
 class WaitResult(Answer, frozen=True, kw_only=True):
     """`met` is the index of the condition that held, null when none did."""
 
@@ -395,6 +404,42 @@ class WaitResult(Answer, frozen=True, kw_only=True):
     evidence: dict[str, Any] | None
     session: SessionView
     next_offset: int
+
+
+class ReadResult(Answer, frozen=True, kw_only=True):
+    """What `GET .../output` would answer to the same query, as text, with its two headers.
+
+    `gap` is what the query began with and the ring no longer held, `from_` inclusive, `to`
+    exclusive; null when nothing was missing.
+    """
+
+    offset: int
+    next_offset: int
+    text: str
+    gap: Omitted | None = None
+
+
+class SessionCreated(Answer, frozen=True, kw_only=True):
+    """The answer of `POST /v1/sessions`: `created` is false for one that was there already.
+
+    `wait` and `read` are there when they were asked for.
+    """
+
+    session: SessionView
+    created: bool
+    wait: WaitResult | UnsetType = UNSET
+    read: ReadResult | UnsetType = UNSET
+
+
+class InputAccepted(Answer, frozen=True, kw_only=True):
+    """The answer of `/input`: `next` is the offset behind what was accepted.
+
+    `wait` and `read` are there when they were asked for.
+    """
+
+    next: int
+    wait: WaitResult | UnsetType = UNSET
+    read: ReadResult | UnsetType = UNSET
 
 
 class EventView(Answer, frozen=True, kw_only=True):

@@ -233,6 +233,37 @@ def test_send_takes_text_lines_and_stdin(hold: Hold) -> None:
     assert hold("logs", session).stdout == b"ab\n" + b"\x00\xff" * 300_000
 
 
+def test_start_ready_waits_for_it(hold: Hold) -> None:
+    session = hold.start("--ready", "log:^up$", "--", "sh", "-c", "echo up; exec sleep 1000")
+    assert hold.json("inspect", session)["ready"] is True
+    assert hold("wait", session, "--for", "ready").returncode == 0
+
+
+def test_start_ready_shows_the_last_lines_of_what_ended_first(hold: Hold) -> None:
+    script = "seq 1 100; printf 'no port left \\033]0;x\\007' >&2; exit 5"
+    done = hold("start", "--ready", "port:any", "--", "sh", "-c", script)
+    assert done.returncode == 3
+    said = done.stderr.decode().splitlines()
+    assert "\x1b" not in done.stderr.decode()
+    assert "no port left" in done.stderr.decode()
+    assert "99" in said
+    assert "1" not in said
+    assert "ended first" in said[-1]
+    assert hold("wait", done.stdout.decode().strip(), "--for", "ready").returncode == 3
+
+
+@pytest.mark.parametrize("condition", ["exit", "ready", "http:", "port:0", "log:"])
+def test_what_makes_nothing_ready_is_refused(hold: Hold, condition: str) -> None:
+    assert hold("start", "--ready", condition, "--", "true").returncode == 64
+
+
+def test_a_url_of_another_host_is_refused_with_what_to_do(hold: Hold) -> None:
+    session = hold.start("--", "sleep", "1000")
+    refused = hold("wait", session, "--for", "http:http://10.0.0.1/")
+    assert refused.returncode == 64
+    assert b"wait.http_hosts" in refused.stderr
+
+
 def test_ls_shows_escapes_and_filters(hold: Hold) -> None:
     first = hold.start("--name", "web", "--label", "team=a", "--", "sh", "-c", "cat # \x1b]0;x\x07")
     second = hold.start("--", "sh", "-c", "exit 3")

@@ -130,6 +130,32 @@ async def test_wait_for_a_line_a_port_and_silence(hf: holdfast.Client) -> None:
     assert (seen.reason, port.reason, quiet.reason) == ("met", "met", "met")
 
 
+async def test_wait_for_readiness_through_sigkills_of_the_daemon(
+    hf: holdfast.Client, daemon: Daemon
+) -> None:
+    script = "read -r x; echo up; exec sleep 1000"
+    session = await hf.start(["sh", "-c", script], ready={"log": "^up$"})
+    waiting = asyncio.create_task(session.wait_for(ready=True))
+    await asyncio.to_thread(daemon.kill9)
+    await hf.send(session.id, b"\n", offset=0)
+    assert (await waiting).met == 0
+    assert session.view.ready
+    await asyncio.to_thread(daemon.kill9)
+    assert (await session.refresh()).ready
+
+
+async def test_wait_for_a_url(hf: holdfast.Client) -> None:
+    port = "import socket; s = socket.create_server(('127.0.0.1', 0)); print(s.getsockname()[1])"
+    serve = "c, _ = s.accept(); c.sendall(b'HTTP/1.0 204 x\\r\\n\\r\\n'); c.recv(9999); c.close()"
+    code = f"{port}\nwhile True:\n    {serve}"
+    session = await hf.start(["python3", "-u", "-S", "-c", code])
+    found = await session.wait_for(log=r"^\d+$")
+    assert found.evidence is not None
+    url = f"http://localhost:{found.evidence['match']}/"
+    seen = await session.wait_for(http=url, status=204)
+    assert seen.evidence == {"http": url, "status": 204}
+
+
 async def test_waiting_ends_with_the_time_or_with_the_session(hf: holdfast.Client) -> None:
     session = await hf.start(["cat"])
     with pytest.raises(holdfast.TimedOut):

@@ -15,6 +15,7 @@ from api.gate import Hosts
 from api.metrics import Metrics
 from api.openapi import Row, as_page, document
 from api.routes import ROWS
+from api.senses import SystemSenses
 from api.settings import Settings
 from api.views import SessionViews
 from supervisor.clock import SystemClock
@@ -41,6 +42,7 @@ async def ask(
         metrics=Metrics(supervisor, "1"),
         listeners=list,
         stop=lambda: None,
+        senses=SystemSenses(),
     )
     app = build(shared, Hosts([], []))
 

@@ -9,6 +9,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any, TypeVar
 
+from api.senses import SystemSenses
 from store import MemoryStore
 from supervisor.clock import Clock, SystemClock
 from supervisor.commands import Command
@@ -36,6 +37,7 @@ class Rig:
         self.folder = folder
         self.store = MemoryStore()
         self.clock: Clock = SystemClock()
+        self.senses = SystemSenses()
         self.settings: dict[str, Any] = {**_SETTINGS, "containment": containment}
         self.reports: list[tuple[str, BaseException]] = []
         self.expected: list[str] = []
@@ -54,6 +56,7 @@ class Rig:
             settings=SupervisorSettings(**self.settings),
             respawn=None,
             report=lambda what, error: self.reports.append((what, error)),
+            senses=self.senses,
         )
 
     async def start(self, **settings: Any) -> Supervisor:

@@ -24,6 +24,7 @@ VIEW: dict[str, Any] = {
     "env_hash": "",
     "state": "running",
     "desired": "running",
+    "ready": True,
     "generation": 1,
     "restarts": 0,
     "restart_policy": "never",

@@ -12,25 +12,42 @@ from supervisor.conditions import (
     UntilChange,
     UntilEnded,
     UntilExit,
+    UntilHttp,
     UntilIdle,
     UntilLog,
     UntilPort,
+    UntilReady,
 )
 from supervisor.errors import Conflict
 from supervisor.listeners import Listener, Listening
+from supervisor.log_search import Search
+from supervisor.log_watch import _watches
+from supervisor.records import ReadyWhen, State
+from supervisor.senses import HttpAnswer
 from supervisor.waits import Wait, Waited, wait_for
 from tests.fake_session import STARTED_US, FakeSession, VirtualClock, turns
 
 
 class Ports:
-    """What /proc says, and how often it was asked."""
+    """What /proc and the network say, and when /proc was asked.
+
+    `answers` is what each URL answers; a future is an answer still to come.
+    """
 
     def __init__(self) -> None:
         self.found = Listening()
         self.asked_at_s: list[float] = []
+        self.answers: dict[str, HttpAnswer | asyncio.Future[HttpAnswer]] = {}
         self.clock: VirtualClock
 
-    async def __call__(self, pids: Collection[int], port: int | None) -> Listening:
+    def compile(self, pattern: str) -> Search:
+        raise NotImplementedError(pattern)
+
+    async def get(self, url: str) -> HttpAnswer:
+        answer = self.answers[url]
+        return answer if isinstance(answer, HttpAnswer) else await answer
+
+    async def listen(self, pids: Collection[int], port: int | None) -> Listening:
         self.asked_at_s.append(self.clock.now_s - 1000.0)
         assert list(pids) == [42]
         own = tuple(one for one in self.found.own if port in (None, one.port))
@@ -75,6 +92,7 @@ async def waiter() -> Any:
     one.task.cancel()
     await asyncio.gather(one.task, return_exceptions=True)
     assert one.clock.pending() == []
+    assert _watches == {}
 
 
 async def test_exit_waits_for_the_outcome(waiter: Waiter) -> None:
@@ -280,3 +298,85 @@ async def test_a_cancelled_wait_leaves_no_timer(waiter: Waiter) -> None:
     waiter.task.cancel()
     await turns()
     assert waiter.clock.pending() == []
+
+
+URL = "http://localhost:80/"
+
+
+async def test_a_url_that_answers_is_met_and_its_status_shown(waiter: Waiter) -> None:
+    waiter.ports.answers[URL] = HttpAnswer(error="connection refused")
+    await waiter.begin(UntilHttp(URL))
+    assert waiter.waits
+    waiter.ports.answers[URL] = HttpAnswer(503)
+    await waiter.passes(0.3)
+    assert waiter.waits
+    waiter.ports.answers[URL] = HttpAnswer(302)
+    await waiter.passes(0.5)
+    answer = await waiter.answer()
+    assert (answer.met, answer.evidence) == (0, {"http": URL, "status": 302})
+
+
+async def test_only_the_wanted_status_will_do(waiter: Waiter) -> None:
+    waiter.ports.answers[URL] = HttpAnswer(200)
+    await waiter.begin(UntilHttp(URL, 404), timeout_s=1)
+    await waiter.passes(1.1)
+    answer = await waiter.answer()
+    assert (answer.reason, answer.evidence) == ("timeout", {"http": URL, "status": 200})
+
+
+async def test_why_a_url_did_not_answer_is_said(waiter: Waiter) -> None:
+    waiter.ports.answers[URL] = HttpAnswer(error="connection refused")
+    await waiter.begin(UntilHttp(URL), timeout_s=0)
+    answer = await waiter.answer()
+    assert answer.evidence == {"http": URL, "error": "connection refused"}
+
+
+async def test_a_server_that_hangs_delays_no_other_condition(waiter: Waiter) -> None:
+    waiter.ports.answers[URL] = asyncio.get_running_loop().create_future()
+    await waiter.begin(UntilHttp(URL), UntilPort(80), UntilLog(ready))
+    waiter.session.prints(b"ready\n")
+    assert (await waiter.answer()).met == 2
+    waiter.ports.found = Listening((Listener(80, "::", 42),))
+    await waiter.begin(UntilHttp(URL), UntilPort(80))
+    assert (await waiter.answer()).met == 1
+
+
+async def test_what_fails_while_looking_fails_the_wait(waiter: Waiter) -> None:
+    failing: asyncio.Future[HttpAnswer] = asyncio.get_running_loop().create_future()
+    waiter.ports.answers[URL] = failing
+    await waiter.begin(UntilHttp(URL))
+    failing.set_exception(ZeroDivisionError())
+    await turns(30)
+    with pytest.raises(ZeroDivisionError):
+        waiter.task.result()
+
+
+async def test_without_a_condition_ready_is_that_it_runs(waiter: Waiter) -> None:
+    waiter.session.show(state=State.STARTING)
+    await waiter.begin(UntilReady())
+    assert waiter.waits
+    waiter.session.show(state=State.RUNNING)
+    answer = await waiter.answer()
+    assert answer.evidence == {"ready": True, "generation": 1}
+
+
+async def test_with_a_condition_ready_is_that_it_was_met(waiter: Waiter) -> None:
+    spec = waiter.session.record.spec
+    waiter.session.show(spec=spec.but(ready=ReadyWhen(port=80)))
+    await waiter.begin(UntilReady())
+    assert waiter.waits
+    waiter.session.show(ready=True)
+    assert (await waiter.answer()).met == 0
+
+
+async def test_an_end_or_a_restart_comes_before_ready(waiter: Waiter) -> None:
+    waiter.session.show(spec=waiter.session.record.spec.but(ready=ReadyWhen(port=80)))
+    await waiter.begin(UntilReady())
+    waiter.session.restarts()
+    assert (await waiter.answer()).reason == "ended"
+    await waiter.begin(UntilReady())
+    waiter.session.exits(1)
+    answer = await waiter.answer()
+    assert (answer.met, answer.reason) == (None, "ended")
+    assert answer.evidence is not None
+    assert answer.evidence["exit_code"] == 1

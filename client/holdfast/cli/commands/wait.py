@@ -16,12 +16,21 @@ from holdfast.cli.resolve import path_of, resolved
 if TYPE_CHECKING:
     from holdfast.cli.connection import Connection
 
-__all__ = ["KINDS", "condition_of", "exit_of_wait", "wait_command", "waited"]
+__all__ = [
+    "KINDS",
+    "READY_KINDS",
+    "condition_of",
+    "exit_of_wait",
+    "ready_of",
+    "wait_command",
+    "waited",
+]
 
 ASK_S = 45.0  # the daemon holds an answer back for 50 s at most
-KINDS = "exit|ended|change|log:RE|port:N|idle:S"
+KINDS = "exit|ended|ready|change|log:RE|port:N|http:URL|idle:S"
+READY_KINDS = "log:RE|port:N|http:URL|idle:S"
 RANGES = {"port": "1 to 65535, or any,", "idle": "a number above 0"}
-WHOLE = ("exit", "ended", "change")
+WHOLE = ("exit", "ended", "ready", "change")
 
 
 def condition_of(text: str) -> Any:
@@ -32,6 +41,8 @@ def condition_of(text: str) -> Any:
             return text
         if kind == "log" and given:
             return {"log": given}
+        if kind == "http" and "://" in given:
+            return {"http": given}
         if kind == "port":
             return {"port": given if given == "any" else _port(given)}
         if kind == "idle":
@@ -39,6 +50,13 @@ def condition_of(text: str) -> Any:
     except ValueError as error:
         raise click.BadParameter(f"{text!r}: {RANGES[kind]} is expected after {kind}:") from error
     raise click.BadParameter(f"{text!r} is none of {KINDS}")
+
+
+def ready_of(text: str) -> Any:
+    """A condition that can make a session ready; raises a usage error."""
+    if isinstance(condition := condition_of(text), str):
+        raise click.BadParameter(f"{text!r} is none of {READY_KINDS}")
+    return condition
 
 
 def _port(text: str) -> int:
@@ -74,7 +92,7 @@ def wait_command(
     from_offset: int | None,
     timeout: float | None,
 ) -> int:
-    """Wait for the end (the default), a line of output, a port, silence.
+    """Wait for the end (the default), readiness, a line of output, a port, a URL, silence.
 
     Exits with the child's code for its end; else with 0 when a condition held, 3 when the session
     ended first, 124 when the time was over.

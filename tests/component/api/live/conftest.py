@@ -18,6 +18,7 @@ from api.app import build
 from api.gate import Hosts
 from api.listeners import UnixListener
 from api.metrics import Metrics
+from api.senses import SystemSenses
 from api.server import Server
 from api.settings import Settings
 from api.views import SessionViews
@@ -83,6 +84,7 @@ class Node:
 @asynccontextmanager
 async def serving(folder: Path) -> AsyncIterator[Node]:
     errors: list[tuple[str, BaseException]] = []
+    senses = SystemSenses()
     supervisor = Supervisor(
         store=MemoryStore(),
         clock=SystemClock(),
@@ -91,6 +93,7 @@ async def serving(folder: Path) -> AsyncIterator[Node]:
         settings=SupervisorSettings(node_bytes=1 << 30, reserve_bytes=1 << 20),
         respawn=None,
         report=lambda what, error: errors.append((what, error)),
+        senses=senses,
     )
     await supervisor.start()
     path = folder / "run" / "http.sock"
@@ -101,6 +104,7 @@ async def serving(folder: Path) -> AsyncIterator[Node]:
         metrics=Metrics(supervisor, "0"),
         listeners=list,
         stop=lambda: None,
+        senses=senses,
     )
     server = Server(build(shared, Hosts([], [])), UnixListener(path), None, None, 1000)
     task = asyncio.create_task(server.serve())

@@ -90,6 +90,67 @@ async def test_silence_and_change_and_end(node: Node) -> None:
     assert (await wait(node, session_id, "ended"))["evidence"]["signal"] == "SIGKILL"
 
 
+HTTP_SERVER = (
+    "import socket, sys\n"
+    "s = socket.create_server(('127.0.0.1', 0))\n"
+    "print('http://localhost:%d/' % s.getsockname()[1], flush=True)\n"
+    "status = b'503'\n"
+    "while True:\n"
+    "    c, _ = s.accept()\n"
+    "    c.recv(65536)\n"
+    "    c.sendall(b'HTTP/1.1 %b x\\r\\n\\r\\n' % status)\n"
+    "    c.close()\n"
+    "    status = b'200'\n"
+)
+
+
+async def test_a_url_is_asked_until_it_answers_well(node: Node) -> None:
+    session_id = await node.start("", command=["python3", "-S", "-c", HTTP_SERVER])
+    url = (await wait(node, session_id, {"log": "http://.*"}))["evidence"]["match"]
+    answer = await wait(node, session_id, "exit", {"http": url})
+    assert (answer["met"], answer["evidence"]) == (1, {"http": url, "status": 200})
+    path = f"/v1/sessions/{session_id}/wait"
+    found = await node.http.get(path, params={"for": f"http:{url}"})
+    assert found.json()["met"] == 0
+    answer = await wait(node, session_id, {"http": url, "status": 404}, timeout=0)
+    assert (answer["reason"], answer["evidence"]) == ("timeout", {"http": url, "status": 200})
+
+
+async def test_ready_is_what_the_session_was_started_with(node: Node) -> None:
+    script = "read -r x; echo up; exec sleep 1000"
+    session_id = await node.start(script, stdin="pipe", ready={"log": "^up$"})
+    path = f"/v1/sessions/{session_id}"
+    assert (await node.http.get(path)).json()["ready"] is False
+    waiting = asyncio.create_task(wait(node, session_id, "ready"))
+    await node.http.post(f"{path}/input", content=b"\n")
+    answer = await waiting
+    assert answer["evidence"] == {"ready": True, "generation": 1}
+    assert answer["session"]["ready"] is True
+
+
+async def test_who_waits_for_ready_is_told_of_an_end_at_once(node: Node) -> None:
+    session_id = await node.start("exit 4", ready={"port": "any"})
+    answer = await wait(node, session_id, "ready")
+    assert (answer["reason"], answer["evidence"]["exit_code"]) == ("ended", 4)
+
+
+async def test_of_several_conditions_the_first_that_holds_answers(node: Node) -> None:
+    session_id = await node.start("echo b; exec sleep 1000")
+    conditions = ({"log": "^a$"}, {"port": "any"}, {"log": "^b$"}, "exit")
+    assert (await wait(node, session_id, *conditions))["met"] == 2
+
+
+async def test_from_an_offset_only_what_follows_counts(node: Node) -> None:
+    session_id = await node.start("while read -r x; do echo $x; done", stdin="pipe")
+    path = f"/v1/sessions/{session_id}/input"
+    await node.http.post(path, content=b"ok\n")
+    offset = (await wait(node, session_id, {"log": "^ok$"}))["next_offset"]
+    await node.http.post(path, content=b"ok\n")
+    await node.until(session_id, lambda one: one.reader.next > offset)
+    answer = await wait(node, session_id, {"log": "^ok$"}, from_offset=offset)
+    assert answer["evidence"]["offset"] == offset
+
+
 async def test_simple_conditions_fit_into_a_query(node: Node) -> None:
     session_id = await node.start("echo hello")
     path = f"/v1/sessions/{session_id}/wait"
@@ -104,7 +165,9 @@ async def test_simple_conditions_fit_into_a_query(node: Node) -> None:
     [
         ({"for": []}, 422),
         ({}, 422),
-        ({"for": ["ready"]}, 422),
+        ({"for": ["birth"]}, 422),
+        ({"for": [{"http": "http://example.org/"}]}, 422),
+        ({"for": [{"http": "http://localhost/", "status": 1}]}, 422),
         ({"for": ["exit"], "timeout": 51}, 422),
         ({"for": ["exit"], "timeout": -1}, 422),
         ({"for": [{"log": "("}]}, 422),
@@ -119,6 +182,6 @@ async def test_bad_questions_are_refused(node: Node, body: Any, status: int) -> 
     session_id = await node.start("true")
     answer = await node.http.post(f"/v1/sessions/{session_id}/wait", json=body)
     assert answer.status_code == status, answer.text
-    for query in ("", "for=ready", "for=exit&timeout=51", "for=exit&x=1"):
+    for query in ("", "for=birth", "for=http:http://x/", "for=exit&timeout=51", "for=exit&x=1"):
         got = await node.http.get(f"/v1/sessions/{session_id}/wait?{query}")
         assert got.status_code in (400, 422)
