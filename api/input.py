@@ -5,33 +5,55 @@ Rules
   is bounded by the input limit and the connection slows down to the child's pace.
 - With `offset` the request can be repeated: what is there already is compared, and passed over.
 - What was accepted before a client vanished, or the session ended, stays accepted.
+- `wait` and `read` are done after that, from where the output stood before it (step.py).
 """
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, TypeVar
 
+import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
 from api.answers import Json, services
 from api.query import Query
+from api.step import check_on, step_of, take
+from holdfast import wire
 from supervisor.errors import Refused
 from supervisor.session import Session
 from supervisor.session_input import SessionInput
 
-__all__ = ["feed", "post_input"]
+__all__ = ["FIELDS", "feed", "post_input"]
 
-_FIELDS: Final = frozenset({"offset", "close"})
+FIELDS: Final = ("offset", "close", "wait", "read")
+"""The fields of the query; `wait` and `read` are JSON."""
+
+T = TypeVar("T")
 
 
 async def post_input(request: Request) -> Response:
-    """Accept the body as input; `close` ends the input behind it."""
-    session = services(request).supervisor.find(request.path_params["id"])
-    query = Query(request.scope["query_string"], _FIELDS)
+    """Accept the body as input; `close` ends the input behind it; then `wait` and `read`."""
+    shared = services(request)
+    session = shared.supervisor.find(request.path_params["id"])
+    query = Query(request.scope["query_string"], FIELDS)
+    step = step_of(
+        shared,
+        _json(query.text("wait"), wire.WaitRequest),
+        _json(query.text("read"), dict[str, str | int | float | bool]),
+    )
+    check_on(session, step)
+    since = session.reader.next
+    next_ = await _accept(request, session, query)
+    waited, read = await take(request, session, step, since)
+    return Json(wire.InputAccepted(next=next_, wait=waited, read=read))
+
+
+async def _accept(request: Request, session: Session, query: Query) -> int:
+    """Accept the whole body; return the offset behind it."""
     offset, close = query.number("offset"), query.flag("close")
     if close and _ended_before(session) and not await request.body():
-        return Json({"next": session.record.input_next})
+        return session.record.input_next
     written = _open_input(session)
     if offset is not None:
         written.write(b"", offset)  # refuses an offset ahead of the input before reading the body
@@ -40,7 +62,12 @@ async def post_input(request: Request) -> Response:
         offset = None if offset is None else offset + len(chunk)
     if close:
         await session.end_input()
-    return Json({"next": written.next})
+    return written.next
+
+
+def _json(text: str | None, kind: type[T]) -> T | None:
+    """Return a field of the query that is JSON. Raises as msgspec's decoder does."""
+    return None if text is None else msgspec.json.decode(text.encode(), type=kind)
 
 
 async def feed(session: Session, written: SessionInput, data: bytes, offset: int | None) -> None:

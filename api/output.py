@@ -38,7 +38,7 @@ from supervisor.errors import Gone, NotFound
 from supervisor.output.reader import LogReader, OffsetGone, Span
 from supervisor.session import Session
 
-__all__ = ["FIELDS", "get_output"]
+__all__ = ["FIELDS", "get_output", "output_answer", "understand"]
 
 _STARTS: Final = ("offset", "since", "tail_lines", "tail_bytes")
 FIELDS: Final = (
@@ -76,9 +76,15 @@ class _Asked:
 
 async def get_output(request: Request) -> Response:
     """Answer with output, raw, as text, or as one JSON object for each piece."""
-    session = services(request).supervisor.find(request.path_params["id"])
+    supervisor = services(request).supervisor
+    session = supervisor.find(request.path_params["id"])
     query = Query(request.scope["query_string"], FIELDS)
-    asked = _understand(query, session, services(request).supervisor.clock.wall_us())
+    return await output_answer(query, session, supervisor.clock.wall_us())
+
+
+async def output_answer(query: Query, session: Session, now_us: int) -> Response:
+    """Return the answer to a query. Raises BadRequest, Gone, NotFound."""
+    asked = understand(query, session, now_us)
     headers = {"Holdfast-Offset": str(asked.start), "Content-Type": _TYPES[asked.format]}
     if asked.end is not None:
         headers["Holdfast-Next-Offset"] = str(asked.end)
@@ -106,7 +112,8 @@ async def _head_tail(
     return Response(body, headers=headers)
 
 
-def _understand(query: Query, session: Session, now_us: int = 0) -> _Asked:
+def understand(query: Query, session: Session, now_us: int = 0) -> _Asked:
+    """Return the range that a query means now, and how to show it. Raises as `output_answer`."""
     if sum(query.text(name) is not None for name in _STARTS) > 1:
         raise BadRequest(f"Give only one of {', '.join(_STARTS)}.")
     reader = session.reader

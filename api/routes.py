@@ -12,6 +12,7 @@ from api import control, events, node, output, sessions, tokens
 from api.answers import Json
 from api.attach import attach
 from api.exec import post_exec
+from api.input import FIELDS as INPUT_FIELDS
 from api.input import post_input
 from api.list_query import FILTERS
 from api.metrics import CONTENT_TYPE
@@ -167,8 +168,8 @@ _STREAMS: Final = (
         post_input,
         "Write input; the body is not limited",
         _BYTES,
-        dict[str, int],
-        query=("offset", "close"),
+        wire.InputAccepted,
+        query=INPUT_FIELDS,
     ),
     Row(
         method="WEBSOCKET",

@@ -11,10 +11,11 @@ from starlette.responses import Response
 from api.answers import Json, caller, encoded, services
 from api.body import decode, decode_bytes, read_body
 from api.conditions import check_ready
-from api.errors import BadRequest
+from api.errors import BadRequest, Invalid
 from api.list_query import parse, select
 from api.live import live_fields
 from api.requests import create_session, with_capacity
+from api.step import step_of, take
 from api.views import session_view
 from holdfast import wire
 
@@ -22,21 +23,33 @@ __all__ = ["create", "flag", "get", "list_", "patch", "remove"]
 
 
 async def create(request: Request) -> Response:
-    """Start a session, or answer with the one that has the ID or the name already."""
+    """Start a session, or answer with the one that has the ID or the name already.
+
+    With `wait` and `read` the answer comes when both are done.
+    """
     shared = services(request)
     body = await read_body(request, command=True)
     asked = decode_bytes(body, wire.SessionRequest)
     check_ready(asked.ready, shared.senses)
+    if asked.wait is not None and asked.wait.generation is not None:
+        raise Invalid("A start waits for its own generation.", path="$.wait.generation")
+    step = step_of(shared, asked.wait, asked.read)
     capacity = shared.settings.output.capacity_bytes
     if capacity != asked.output.capacity:
         asked = with_capacity(body, asked, capacity)
     wanted = create_session(asked, caller(request), shared.settings.limits.argv_env_bytes)
     session, created = await shared.supervisor.create(wanted)
+    status = HTTPStatus.CREATED if created else HTTPStatus.OK
+    if not step.is_empty:
+        waited, read = await take(request, session, step)
+        view = session_view(session, shared.supervisor.clock)
+        answer = wire.SessionCreated(session=view, created=created, wait=waited, read=read)
+        return Json(answer, status)
     content = b'{"session":%b,"created":%b}' % (
         shared.views.encoded(session),
         b"true" if created else b"false",
     )
-    return encoded(content, HTTPStatus.CREATED if created else HTTPStatus.OK)
+    return encoded(content, status)
 
 
 async def list_(request: Request) -> Response:

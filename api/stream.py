@@ -46,6 +46,11 @@ class Stream(Response):
                 task.cancel()
             await asyncio.gather(sending, leaving, return_exceptions=True)
 
+    async def whole(self) -> bytes:
+        """Return the body instead of sending it. Raises StreamBroken."""
+        async with aclosing(self._pieces) as pieces:
+            return b"".join([piece async for piece in pieces])
+
     async def _send_all(self, send: Send) -> None:
         await send(
             {

@@ -57,9 +57,17 @@ async def get_wait(request: Request) -> Response:
 
 
 async def waited(
-    request: Request, session: Session, asked: wire.WaitRequest, conditions: Sequence[Condition]
+    request: Request,
+    session: Session,
+    asked: wire.WaitRequest,
+    conditions: Sequence[Condition],
+    *,
+    fresh: bool = False,
 ) -> wire.WaitResult:
-    """Wait for conditions that were checked already. Raises ClientDisconnect, Conflict."""
+    """Wait for conditions that were checked already. Raises ClientDisconnect, Conflict.
+
+    `fresh`: silence before now does not count.
+    """
     shared: Services = services(request)
     wait = Wait(
         session,
@@ -67,6 +75,7 @@ async def waited(
         shared.supervisor.clock,
         generation=asked.generation,
         from_offset=asked.from_offset,
+        fresh=fresh,
     )
     waiting = wait_for(wait, asked.timeout, shared.supervisor.senses)
     answer = await _unless_left(request, waiting)

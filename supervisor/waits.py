@@ -61,6 +61,7 @@ class Waited:
 class Wait:
     """One question to one session, looked at again and again.
 
+    `fresh`: silence before the question does not count, as after an input that is to be answered.
     Raises Conflict when `generation` lies in the future.
     """
 
@@ -72,6 +73,7 @@ class Wait:
         *,
         generation: int | None = None,
         from_offset: int | None = None,
+        fresh: bool = False,
     ) -> None:
         record = session.record
         if generation is not None and generation > record.generation:
@@ -84,7 +86,7 @@ class Wait:
         self._start = record.generation_offset if from_offset is None else from_offset
         self._logs: dict[int, Seat] = {}
         self._idle_next = session.reader.next
-        self._idle_since = clock.monotonic() - self._silence_s()
+        self._idle_since = clock.monotonic() - (0.0 if fresh else self._silence_s())
         self._watch: LogWatch | None = None
         self.bell = asyncio.Event()
         self.looked = Looked()

@@ -29,9 +29,11 @@ from holdfast.options import (
     session_request,
 )
 from holdfast.transport import Call, Reply, Transport
+from holdfast.waiting import StepWait, wait_request
 from holdfast.wire import (
     ExecRequest,
     ExecResult,
+    InputAccepted,
     KillRequest,
     NodeView,
     ReceiptView,
@@ -70,13 +72,24 @@ class Calls:
         """Return what the daemon says of itself."""
         return await self.transport.ask(NodeView, Call(method="GET", path="/v1/node"))
 
-    async def create(self, command: Command, **options: Unpack[StartOptions]) -> SessionCreated:
+    async def create(
+        self,
+        command: Command,
+        *,
+        wait: StepWait | None = None,
+        read: OutputQuery | None = None,
+        **options: Unpack[StartOptions],
+    ) -> SessionCreated:
         """Start a session, or return the one that `id` or `name` stands for already.
 
-        Raises `SpawnFailed` when the command cannot be started, `Conflict` when the ID stands for
+        With `wait` and `read` the answer comes when both are done, and holds them. Raises
+        `SpawnFailed` when the command cannot be started, `Conflict` when the ID stands for
         something else, `NameInUse`, `LimitReached`.
         """
         body = session_request(command, options)
+        if wait is not None or read is not None:
+            asked = None if read is None else {**read}
+            body = msgspec.structs.replace(body, wait=wait_request(wait), read=asked)
         call = Call(method="POST", path="/v1/sessions", body=body)
         return await self.transport.ask(SessionCreated, call)
 
@@ -241,6 +254,38 @@ class Calls:
             slow=offset is not None,  # the answer comes when the child has taken enough
         )
         return (await self.transport.request(call)).decode(dict[str, int])["next"]
+
+    async def step(
+        self,
+        ref: str,
+        content: bytes = b"",
+        *,
+        offset: int | None = None,
+        close: bool = False,
+        wait: StepWait | None = None,
+        read: OutputQuery | None = None,
+    ) -> InputAccepted:
+        """Append to a session's input, then wait, then read: one round trip.
+
+        `log` and `read` begin where the output stood before the input; silence counts from it.
+        `offset` is as for `send`: without it a lost connection is reported, not tried again.
+        """
+        asked = wait_request(wait)
+        query = {
+            "offset": offset,
+            "close": close or None,
+            "wait": None if asked is None else msgspec.json.encode(asked).decode(),
+            "read": None if read is None else msgspec.json.encode(read).decode(),
+        }
+        call = Call(
+            method="POST",
+            path=_path(ref, "input"),
+            query=query,
+            content=content,
+            repeatable=offset is not None,
+            slow=offset is not None,
+        )
+        return await self.transport.ask(InputAccepted, call)
 
     async def output(self, ref: str, **query: Unpack[OutputQuery]) -> Reply:
         """Read output once, as `GET .../output` gives it.

@@ -19,6 +19,7 @@ from holdfast.options import (
     EventFilters,
     ListFilters,
     LogFilters,
+    OutputQuery,
     OutputStart,
     StartOptions,
 )
@@ -27,6 +28,7 @@ from holdfast.running import run, run_many
 from holdfast.session import Session
 from holdfast.streams import AttachOptions, Callbacks
 from holdfast.transport import Call, Transport
+from holdfast.waiting import StepWait
 from holdfast.wire import EventView, ReceiptView
 
 __all__ = ["AttachAndCallbacks", "Client", "StartAndCallbacks", "connect"]
@@ -96,17 +98,28 @@ class Client(Calls):
             self, commands, concurrency=concurrency, stop_on_error=stop_on_error, options=options
         )
 
-    async def start(self, command: Command, **options: Unpack[StartAndCallbacks]) -> Session:
+    async def start(
+        self,
+        command: Command,
+        *,
+        wait: StepWait | None = None,
+        read: OutputQuery | None = None,
+        **options: Unpack[StartAndCallbacks],
+    ) -> Session:
         """Start a command that outlives this client, and return its session.
 
         With an `id` or `name` that stands for the same command already, that session is returned.
-        With callbacks it is attached to at once. Raises as `create`.
+        With callbacks it is attached to at once. With `wait` and `read`, `Session.created` holds
+        what they came to. Raises as `create`.
         """
         callbacks = _callbacks_of(options)
         options.setdefault("stdin", "pipe")
-        created = await self.create(command, **cast("StartOptions", options))
+        given = cast("StartOptions", options)
+        created = await self.create(command, wait=wait, read=read, **given)
         attach: AttachOptions = {"offset": 0} if created.created else {}
-        return Session(self, created.session, attach=attach, callbacks=callbacks)
+        session = Session(self, created.session, attach=attach, callbacks=callbacks)
+        session.created = created
+        return session
 
     async def attach(self, ref: str, **options: Unpack[AttachAndCallbacks]) -> Session:
         """Return the session of that ID or name; output begins at the oldest byte kept.

@@ -17,14 +17,20 @@ from typing import Literal, Self, Unpack, overload
 from holdfast.calls import Calls
 from holdfast.errors import Gap, TimedOut
 from holdfast.frames import Output
-from holdfast.options import ControlOptions
+from holdfast.options import ControlOptions, OutputQuery
 from holdfast.reader import Reader
 from holdfast.result import Result
 from holdfast.sinks import Collector, Iteration, OutputSink
 from holdfast.status import returncode_of
 from holdfast.streams import AttachOptions, Callbacks, Streams
-from holdfast.waiting import WaitOptions, Wanted, wait_until
-from holdfast.wire import ReceiptView, SessionView, WaitResult
+from holdfast.waiting import StepWait, WaitOptions, Wanted, wait_until
+from holdfast.wire import (
+    InputAccepted,
+    ReceiptView,
+    SessionCreated,
+    SessionView,
+    WaitResult,
+)
 from holdfast.writer import Writer
 
 __all__ = ["Session"]
@@ -34,7 +40,8 @@ class Session:
     """A running or finished session, and this client's attachment to it.
 
     `view` is the server's last word. `returncode` is None while it runs, like `exit_code`
-    (128+n for signal n) and `outcome`.
+    (128+n for signal n) and `outcome`. `created` is the server's answer to the start, with what
+    its `wait` and `read` came to; None for a session that was attached to.
     """
 
     def __init__(
@@ -46,6 +53,7 @@ class Session:
         callbacks: Callbacks | None = None,
     ) -> None:
         self.view = view
+        self.created: SessionCreated | None = None
         self._calls = calls
         self._callbacks = callbacks or {}
         self._streams = Streams(calls.transport, view, attach or {}, self._callbacks, owner=self)
@@ -145,6 +153,21 @@ class Session:
         result = await self._streams.unless_left(asked)
         self.view = result.session
         return result
+
+    async def step(
+        self,
+        content: bytes | str = b"",
+        *,
+        wait: StepWait | None = None,
+        read: OutputQuery | None = None,
+    ) -> InputAccepted:
+        """Send input, wait for what it causes, and read that: one round trip.
+
+        As `Calls.step`, past an attachment's own `stdin`; `str` is sent as UTF-8.
+        """
+        given = content.encode() if isinstance(content, str) else content
+        asked = self._calls.step(self.id, given, wait=wait, read=read)
+        return await self._streams.unless_left(asked)
 
     async def send_signal(
         self, signal: str | int, *, target: str = "leader", **options: Unpack[ControlOptions]

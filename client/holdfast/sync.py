@@ -17,11 +17,12 @@ from typing import Any, Concatenate, Generic, ParamSpec, Self, TypeVar, Unpack
 from holdfast import client as origin
 from holdfast.backoff import PATIENCE_S
 from holdfast.client import AttachAndCallbacks, StartAndCallbacks
-from holdfast.options import Command
+from holdfast.options import Command, OutputQuery
 from holdfast.portal import Portal
 from holdfast.reader import Reader as AsyncReader
 from holdfast.session import Session as AsyncSession
-from holdfast.wire import SessionView
+from holdfast.waiting import StepWait
+from holdfast.wire import SessionCreated, SessionView
 from holdfast.writer import Writer as AsyncWriter
 
 __all__ = ["Client", "Reader", "Session", "Writer", "connect"]
@@ -105,6 +106,7 @@ class Session(Twin[AsyncSession]):
     refresh = blocking(AsyncSession.refresh)
     wait = blocking(AsyncSession.wait)
     wait_for = blocking(AsyncSession.wait_for)
+    step = blocking(AsyncSession.step)
     send_signal = blocking(AsyncSession.send_signal)
     terminate = blocking(AsyncSession.terminate)
     kill = blocking(AsyncSession.kill)
@@ -130,6 +132,11 @@ class Session(Twin[AsyncSession]):
     def id(self) -> str:
         """The ID, the same for the whole life of the session."""
         return self._inner.id
+
+    @property
+    def created(self) -> SessionCreated | None:
+        """The server's answer to the start; None for a session that was attached to."""
+        return self._inner.created
 
     @property
     def view(self) -> SessionView:
@@ -202,6 +209,7 @@ class Client(Twin[origin.Client]):
     receipt = blocking(origin.Client.receipt)
     wait_once = blocking(origin.Client.wait_once)
     send = blocking(origin.Client.send)
+    step = blocking(origin.Client.step)
     output = blocking(origin.Client.output)
     create_token = blocking(origin.Client.create_token)
     shutdown = blocking(origin.Client.shutdown)
@@ -231,9 +239,17 @@ class Client(Twin[origin.Client]):
         finally:
             self._portal.close()
 
-    def start(self, command: Command, **options: Unpack[StartAndCallbacks]) -> Session:
+    def start(
+        self,
+        command: Command,
+        *,
+        wait: StepWait | None = None,
+        read: OutputQuery | None = None,
+        **options: Unpack[StartAndCallbacks],
+    ) -> Session:
         """Start a command that outlives this client; see `holdfast.Client.start`."""
-        session = self._portal.call(self._inner.start(command, **options))
+        started = self._inner.start(command, wait=wait, read=read, **options)
+        session = self._portal.call(started)
         return Session(self._portal, session)
 
     def attach(self, ref: str, **options: Unpack[AttachAndCallbacks]) -> Session:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import Literal, TypedDict
+from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
-from holdfast.calls import Calls
 from holdfast.errors import BadRequest, EndedFirst, TimedOut
 from holdfast.wire import Condition, WaitRequest, WaitResult, Word
 
-__all__ = ["ASK_S", "WaitOptions", "Wanted", "wait_until"]
+if TYPE_CHECKING:
+    from holdfast.calls import Calls
+
+__all__ = ["ASK_S", "StepWait", "WaitOptions", "Wanted", "wait_request", "wait_until"]
 
 ASK_S = 45.0  # the server holds an answer back for 50 s at most
 
@@ -28,6 +30,17 @@ class WaitOptions(TypedDict, total=False):
     ended: bool
     ready: bool
     change: bool
+
+
+class StepWait(WaitOptions, total=False):
+    """What a start or an input waits for before it is answered: the fields of `Wanted`, and these.
+
+    `timeout` is in seconds, at most 50 (30 when it is not there). `from_offset` is where `log`
+    begins to look: else the start of the generation, or where the output stood before the input.
+    """
+
+    timeout: float
+    from_offset: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +89,15 @@ class Wanted:
                 "say what to wait for: log, port, http, idle, exit, ended, ready or change"
             )
         return found
+
+
+def wait_request(wait: StepWait | None) -> WaitRequest | None:
+    """Return the body of one question. Raises `BadRequest` when nothing is waited for."""
+    if wait is None:
+        return None
+    fields: dict[str, Any] = {**wait}
+    given = {name: fields.pop(name) for name in ("timeout", "from_offset") if name in fields}
+    return WaitRequest(for_=Wanted(**fields).conditions(), **given)
 
 
 async def wait_until(

@@ -183,6 +183,8 @@ class SessionRequest(SpecFields, frozen=True, kw_only=True):
     restart: RestartOptions = RestartOptions()
     kind: Literal["start", "run", "exec", "up"] = "start"
     replace: bool = False
+    wait: WaitRequest | None = None
+    read: dict[str, str | int | float | bool] | None = None
 
 
 class ExecRequest(SpecFields, frozen=True, kw_only=True):

@@ -264,6 +264,31 @@ def test_a_url_of_another_host_is_refused_with_what_to_do(hold: Hold) -> None:
     assert b"wait.http_hosts" in refused.stderr
 
 
+STEPPING = 'while read -r x; do eval "$x"; echo "$ "; done'
+PROMPT = r"log:^\$ "
+
+
+def test_send_waits_for_what_it_caused_and_prints_it(hold: Hold) -> None:
+    session = hold.start("--", "sh", "-c", STEPPING)
+    step = ("--wait", PROMPT, "--read")
+    assert hold.out("send", session, "echo a", "--line", *step) == "a\n$ "
+    assert hold.out("send", session, *step, stdin=b"echo b\n") == "b\n$ "
+    told = hold.json("send", session, "echo c", "--line", *step)
+    assert (told["wait"]["met"], told["read"]["text"]) == (0, "c\n$ \n")
+    late = hold("send", session, "sleep 60", "--line", *step, "--timeout", "0.1")
+    assert late.returncode == 124
+    assert hold("send", session, "x", "--wait", "port:0").returncode == 64
+
+
+def test_a_send_that_ends_the_session_first_says_so(hold: Hold) -> None:
+    session = hold.start("--", "sh", "-c", STEPPING)
+    done = hold("send", session, "echo bye; exit 4", "--line", "--wait", PROMPT, "--read")
+    assert (done.returncode, done.stdout) == (3, b"bye\n")
+    other = hold.start("--", "sh", "-c", STEPPING)
+    done = hold("send", other, "exit 4", "--line", "--wait", "exit")
+    assert done.returncode == 4
+
+
 def test_ls_shows_escapes_and_filters(hold: Hold) -> None:
     first = hold.start("--name", "web", "--label", "team=a", "--", "sh", "-c", "cat # \x1b]0;x\x07")
     second = hold.start("--", "sh", "-c", "exit 3")

@@ -156,6 +156,27 @@ async def test_wait_for_a_url(hf: holdfast.Client) -> None:
     assert seen.evidence == {"http": url, "status": 204}
 
 
+async def test_a_start_and_its_steps_take_one_round_trip_each(hf: holdfast.Client) -> None:
+    script = "echo hello; while read -r x; do eval \"$x\"; echo '$ '; done"
+    session = await hf.start(
+        ["sh", "-c", script], wait={"log": "^hello$", "timeout": 20}, read={"tail_lines": 1}
+    )
+    created = session.created
+    assert created is not None
+    assert created.read
+    assert created.read.text == "hello\n"
+    for number in (1, 2):
+        done = await session.step(f"echo {number}\n", wait={"log": r"^\$ "}, read={})
+        assert done.wait
+        assert done.read
+        assert (done.wait.met, done.read.text) == (0, f"{number}\n$ \n")
+    done = await session.step("exit 3\n", wait={"ended": True})
+    assert done.wait
+    assert done.wait.session.exit_code == 3
+    with pytest.raises(holdfast.BadRequest):
+        await session.step("x", wait={})
+
+
 async def test_waiting_ends_with_the_time_or_with_the_session(hf: holdfast.Client) -> None:
     session = await hf.start(["cat"])
     with pytest.raises(holdfast.TimedOut):

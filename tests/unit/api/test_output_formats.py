@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from api.errors import BadRequest
-from api.output import FIELDS, _Asked, _pieces, _shown, _understand
+from api.output import FIELDS, _Asked, _pieces, _shown, understand
 from api.query import Query
 from api.stream import StreamBroken
 from supervisor.errors import Gone
@@ -16,7 +16,7 @@ from tests.fake_session import FakeSession
 
 
 def asked(query: bytes, session: FakeSession) -> _Asked:
-    return _understand(Query(query, FIELDS), session)  # type: ignore[arg-type]
+    return understand(Query(query, FIELDS), session)  # type: ignore[arg-type]
 
 
 def shape(format_: str, stream: int | None = None, *, b64: bool = False) -> Any:
