@@ -99,6 +99,11 @@ def test_an_unknown_key_of_a_section_in_the_environment_is_refused() -> None:
         load({"HOLDFAST_LIMITS_SESIONS": "3"})
 
 
+def test_lists_in_the_environment_are_separated_by_commas(nowhere: Mapping[str, str]) -> None:
+    given = load({**nowhere, "HOLDFAST_WAIT_HTTP_HOSTS": "a.example,b.example"})
+    assert given.wait.http_hosts == ("a.example", "b.example")
+
+
 def test_a_named_file_must_exist(tmp_path: Path) -> None:
     with pytest.raises(StartRefused, match="There is no settings file"):
         load({"HOLDFAST_CONFIG": str(tmp_path / "none.toml")})
