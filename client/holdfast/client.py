@@ -181,7 +181,7 @@ class Client(Calls):
         self, *, grace: float | None = None, **filters: Unpack[ListFilters]
     ) -> list[ReceiptView]:
         """Stop every living session that matches, all at once; return their receipts."""
-        filters.setdefault("state", ["starting", "running", "stopping"])
+        filters.setdefault("state", ["starting", "running", "stopping", "backoff"])
         living = await self.list(**filters)
         return await asyncio.gather(*(self.stop(one.id, grace=grace) for one in living))
 

@@ -52,7 +52,8 @@ def test_what_waits_for_its_next_child_is_shown_and_can_be_stopped(hold: Hold) -
     assert (shown["state"], shown["restart_policy"]) == ("backoff", "always")
     assert shown["next_start_at"] is not None
     assert shown["message"] == "exited with status 3; it is started again"
-    hold.out("stop", "web")
+    assert [one["state"] for one in hold.json("ls")] == ["backoff"]
+    hold.out("stop", "--all")
     shown = hold.json("inspect", "web")
     assert (shown["state"], shown["desired"], shown["exit_code"]) == ("exited", "stopped", 3)
 
@@ -138,3 +139,10 @@ def test_the_sdk_takes_policies_and_timeouts(daemon: Daemon, tmp_path: Path) -> 
         short.wait()
         assert short.outcome == "timed_out"
         assert hf.get(short.id).outcome_detail == {"which": "idle"}
+        rests = RestartOptions(policy="always", initial=600.0, max=600.0)
+        waiting = hf.start(["false"], restart=rests)
+        with daemon.client() as client:
+            client.post(f"/v1/sessions/{waiting.id}/wait", json={"for": ["exit"]})
+        assert hf.get(waiting.id).state == "backoff"
+        hf.stop_all()
+        assert hf.get(waiting.id).state == "exited"

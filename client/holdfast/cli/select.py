@@ -9,9 +9,9 @@ import click
 if TYPE_CHECKING:
     from holdfast.cli.connection import Connection
 
-__all__ = ["ALIVE", "selected"]
+__all__ = ["ALIVE", "ENDED", "selected"]
 
-ALIVE = ("starting", "running", "stopping")
+ALIVE = ("starting", "running", "stopping", "backoff")
 ENDED = ("exited", "lost")
 
 

@@ -13,7 +13,7 @@ import click
 
 from holdfast.cli.arguments import json_option, pairs, print_json
 from holdfast.cli.invocation import Invocation, shows_colour
-from holdfast.cli.select import ALIVE
+from holdfast.cli.select import ALIVE, ENDED
 from holdfast.cli.table import age, render
 
 if TYPE_CHECKING:
@@ -66,14 +66,14 @@ def listed(
     else:
         since = (now - SHOWN_AFTER_END).isoformat()
         sessions = list(connection.sessions({**query, "state": ALIVE}))
-        sessions += connection.sessions({"ended_since": since, **query})
+        sessions += connection.sessions({**query, "state": ENDED, "ended_since": since})
     live = [session for session in sessions if is_live(session)]
     ended = [session for session in sessions if not is_live(session)]
     return live + sorted(ended, key=lambda session: str(session["ended_at"]), reverse=True)
 
 
 def is_live(session: dict[str, Any]) -> bool:
-    """Whether a process of it may be running."""
+    """Whether a process of it may be running, or is to be started."""
     return session["state"] in ALIVE
 
 
