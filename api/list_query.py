@@ -28,7 +28,8 @@ __all__ = ["DEFAULT_LIMIT", "FILTERS", "MAX_LIMIT", "ListQuery", "parse", "parse
 DEFAULT_LIMIT: Final = 1000
 MAX_LIMIT: Final = 10_000
 
-_CONTROL: Final = ("sort", "limit", "cursor")
+_PORTS: Final = range(1, 65536)
+_CONTROL: Final = ("sort", "limit", "cursor", "usage")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +39,7 @@ class ListQuery:
     filters: Mapping[str, Sequence[str]] = field(default_factory=dict)
     sort: str = "created_at"
     descending: bool = False
+    usage: bool = False
     limit: int = DEFAULT_LIMIT
     after: tuple[Any, str] | None = None
 
@@ -72,6 +74,10 @@ def _ended_since(record: SessionRecord, wanted: str) -> bool:
     return record.ended_at_us is not None and record.ended_at_us >= parse_time_us(wanted)
 
 
+def _listens(record: SessionRecord, wanted: str) -> bool:
+    return any(str(one.port) == wanted for one in record.ports)
+
+
 FILTERS: Final[Mapping[str, Callable[[SessionRecord, str], bool]]] = {
     "state": _text(lambda record: record.state.shown),
     "outcome": _text(lambda record: record.outcome.kind if record.outcome else None),
@@ -82,6 +88,7 @@ FILTERS: Final[Mapping[str, Callable[[SessionRecord, str], bool]]] = {
     "name": _text(lambda record: record.name),
     "kind": _text(lambda record: record.kind),
     "created_by": _text(lambda record: record.created_by),
+    "port": _listens,
     "q": _matches_text,
     "since": _since,
     "ended_since": _ended_since,
@@ -123,6 +130,7 @@ def parse(pairs: Iterable[tuple[str, str]]) -> ListQuery:
         filters=filters,
         sort=sort.removeprefix("-"),
         descending=sort.startswith("-"),
+        usage=_usage(control.get("usage", "false")),
         limit=_limit(control.get("limit")),
         after=_read_cursor(cursor, sort) if cursor else None,
     )
@@ -138,6 +146,21 @@ def _check_values(filters: Mapping[str, Sequence[str]]) -> None:
     for key in ("since", "ended_since"):
         for value in filters.get(key, ()):
             parse_time_us(value)
+    for value in filters.get("port", ()):
+        _check_port(value)
+
+
+def _check_port(text: str) -> None:
+    """Refuse what no session can listen on; numbers are compared as they are written."""
+    plain = text.isascii() and text.isdecimal() and text[0] != "0" and len(text) < 6  # noqa: PLR2004
+    if not plain or int(text) not in _PORTS:
+        raise BadRequest(f"port is a number from 1 to 65535, not {text!r}.", query="port")
+
+
+def _usage(text: str) -> bool:
+    if text not in ("true", "false"):
+        raise BadRequest("usage is true or false.", query="usage")
+    return text == "true"
 
 
 class _Recorded(Protocol):

@@ -102,7 +102,7 @@ _SESSIONS: Final = (
         sessions.list_,
         "List sessions",
         wire.SessionPage,
-        query=(*FILTERS, "sort", "limit", "cursor"),
+        query=(*FILTERS, "sort", "limit", "cursor", "usage"),
     ),
     _get(_SESSION, sessions.get, "One session, with usage and ports", wire.SessionView),
     Row(

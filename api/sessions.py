@@ -13,10 +13,9 @@ from api.body import decode, decode_bytes, read_body
 from api.conditions import check_ready
 from api.errors import BadRequest, Invalid
 from api.list_query import parse, select
-from api.live import live_fields
 from api.requests import create_session, with_capacity
 from api.step import step_of, take
-from api.views import session_view
+from api.views import ports_view, session_view, usage_view
 from holdfast import wire
 
 __all__ = ["create", "flag", "get", "list_", "patch", "remove"]
@@ -56,19 +55,22 @@ async def list_(request: Request) -> Response:
     """Answer with the page of sessions that the query selects."""
     shared = services(request)
     query = parse(request.query_params.multi_items())
+    if query.usage or "port" in query.filters:
+        await shared.supervisor.sampling.fresh(usage=query.usage)
     # Taken first, so that a change while the page is made is told by an event after it.
     event_cursor = shared.supervisor.feed.last
     sessions = shared.supervisor.sessions()
     shared.views.forget_others(sessions)
     page, cursor = select(sessions, query)
-    return encoded(shared.views.page(page, cursor, event_cursor))
+    return encoded(shared.views.page(page, cursor, event_cursor, usage=query.usage))
 
 
 async def get(request: Request) -> Response:
-    """Answer with one session, with what is only looked up for a single one."""
+    """Answer with one session, its ports and its usage as they are at this moment."""
     shared = services(request)
     session = shared.supervisor.find(request.path_params["id"])
-    usage, ports = await live_fields(session)
+    ports = ports_view(await shared.supervisor.sampling.look_at(session))
+    usage = usage_view(session) or msgspec.UNSET
     view = session_view(session, shared.supervisor.clock)
     return Json(msgspec.structs.replace(view, usage=usage, ports=ports))
 

@@ -17,15 +17,17 @@ import msgspec
 from holdfast import wire
 from supervisor.clock import Clock
 from supervisor.environment import env_hash
-from supervisor.records import Event, Receipt, SessionRecord, State, is_ready
+from supervisor.records import Event, OpenPort, Receipt, SessionRecord, State, is_ready
 from supervisor.session import Session
 
 __all__ = [
     "SessionViews",
     "event_view",
+    "ports_view",
     "receipt_view",
     "session_view",
     "timestamp",
+    "usage_view",
 ]
 
 Stalled = Literal["reader", "disk", "node_full"]
@@ -39,7 +41,7 @@ def timestamp(at_us: int) -> datetime:
 
 
 def session_view(session: Session, clock: Clock) -> wire.SessionView:
-    """Return everything about a session that lists show."""
+    """Return everything about a session that lists show: all but `usage`."""
     record, spec, outcome = session.record, session.record.spec, session.record.outcome
     size = record.size or spec.size
     return wire.SessionView(
@@ -84,6 +86,30 @@ def session_view(session: Session, clock: Clock) -> wire.SessionView:
         signal=outcome.signal if outcome else None,
         message=_message(record),
         survivors=list(record.survivors),
+        ports=ports_view(record.ports) if session.child is not None else [],
+    )
+
+
+def ports_view(ports: Iterable[OpenPort]) -> list[wire.PortView]:
+    """Return listening ports as users see them."""
+    return [
+        wire.PortView(
+            port=one.port, address=one.address, pid=one.pid, since=timestamp(one.since_us)
+        )
+        for one in ports
+    ]
+
+
+def usage_view(session: Session) -> wire.UsageView | None:
+    """Return what a session's tree used when it was last looked at; None when it never was."""
+    usage = session.usage
+    if usage is None:
+        return None
+    return wire.UsageView(
+        cpu_seconds=round(usage.cpu_seconds, 6),
+        memory_bytes=usage.memory_bytes if session.child is not None else 0,
+        processes=usage.processes if session.child is not None else 0,
+        at=timestamp(usage.at_us),
     )
 
 
@@ -113,12 +139,25 @@ class SessionViews:
         self._kept[session.record.id] = key, content
         return content
 
+    def encoded_with_usage(self, session: Session) -> bytes:
+        """Return the same with `usage`, which changes at every look and is not kept."""
+        usage = usage_view(session)
+        if usage is None:
+            return self.encoded(session)
+        return b'%b,"usage":%b}' % (self.encoded(session)[:-1], _encode(usage))
+
     def page(
-        self, sessions: Iterable[Session], next_cursor: str | None, event_cursor: int
+        self,
+        sessions: Iterable[Session],
+        next_cursor: str | None,
+        event_cursor: int,
+        *,
+        usage: bool = False,
     ) -> bytes:
         """Return the JSON of a SessionPage."""
+        encoded = self.encoded_with_usage if usage else self.encoded
         return b'{"items":[%b],"next_cursor":%b,"event_cursor":%d,"as_of":%b}' % (
-            b",".join(map(self.encoded, sessions)),
+            b",".join(map(encoded, sessions)),
             _encode(next_cursor),
             event_cursor,
             _encode(timestamp(self._clock.wall_us())),

@@ -386,6 +386,7 @@ def next_generation(record: SessionRecord) -> SessionRecord:
         kept=False,
         outcome=None,
         survivors=(),
+        ports=(),
     )
 
 

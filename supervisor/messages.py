@@ -26,6 +26,7 @@ __all__ = [
     "KillExpired",
     "OutputEnded",
     "Patch",
+    "PortsSeen",
     "Retire",
     "SpawnRefusedByKeeper",
     "Spawned",
@@ -158,3 +159,11 @@ class KeeperLost:
     """The keeper's connection ended; its children go on."""
 
     generation: int
+
+
+@dataclass(frozen=True, slots=True)
+class PortsSeen:
+    """Where the tree listens: (port, address) -> the pid of a process that has it open."""
+
+    generation: int
+    places: Mapping[tuple[int, str], int]

@@ -7,6 +7,8 @@ Rules
   seconds and mean nothing without the `boot_id` beside them.
 - `Spec` is what the caller asked for and never changes. What the machine makes of it (a path,
   numbers of users, an environment) is worked out at each spawn, in `launch.py`.
+
+Over 400 lines: nothing here but types, and whoever looks for a field looks here.
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ __all__ = [
     "Cause",
     "Delivered",
     "Event",
+    "OpenPort",
     "Outcome",
     "OutcomeKind",
     "OutputSpec",
@@ -236,6 +239,15 @@ class Delivered(Record, frozen=True):
     command_id: str
 
 
+class OpenPort(Record, frozen=True):
+    """A listening socket of the tree that was told of: by whom it is held, and since when."""
+
+    port: int
+    address: str
+    pid: int
+    since_us: int
+
+
 class SessionRecord(Record, frozen=True, kw_only=True):
     """All that is durable about one session: one row, replaced as a whole.
 
@@ -300,6 +312,7 @@ class SessionRecord(Record, frozen=True, kw_only=True):
     former_offset: int | None = None
     outcome: Outcome | None = None
     survivors: tuple[int, ...] = ()
+    ports: tuple[OpenPort, ...] = ()
 
 
 class Verb(StrEnum):

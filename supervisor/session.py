@@ -65,6 +65,7 @@ from supervisor.messages import (
     KillExpired,
     OutputEnded,
     Patch,
+    PortsSeen,
     Retire,
     Spawned,
     SpawnRefusedByKeeper,
@@ -95,6 +96,7 @@ _Fact = (
     | BackoffElapsed
     | KillExpired
     | KeeperLost
+    | PortsSeen
 )
 
 
@@ -318,6 +320,8 @@ class Session(SessionStreams):
                 if self._child is not None:
                     self._child.watch_exit()
                 await self.happen(LifeEvent.KEEPER_LOST)
+            case PortsSeen():
+                self.see_ports(fact.places)
 
     async def spawned(self, held: Held, keeper: KeeperClient) -> None:
         """The keeper holds the child of this generation: take it, and do what waited for it."""
@@ -375,10 +379,10 @@ class Session(SessionStreams):
         `record` is already in its next state; users see it once it is stored.
         """
         child = self._child
-        ended = await conclude(self, record, child)
-        ended, unready = unready_at_end(self, ended)
-        told: list[Event | Receipt] = [*unready, self.ended_event(ended), *self.gap_at_end()]
-        told += self.backoff.events(ended)
+        ended, unready = unready_at_end(self, await conclude(self, record, child))
+        ended, closed = self.ports_closed(ended)
+        told: list[Event | Receipt] = [*unready, *closed, self.ended_event(ended)]
+        told += [*self.gap_at_end(), *self.backoff.events(ended)]
         following = ended
         self._gap = None
         if ended.state is State.STARTING:
@@ -428,7 +432,8 @@ class Session(SessionStreams):
             return
         survivors = await child.kill_leftovers()
         record = self.record.but(kept=bool(survivors), survivors=survivors)
-        await self.commit_surely(record)
+        record, closed = self.ports_closed(record)
+        await self.commit_surely(record, *closed)
         if not survivors:
             self.release(child)
 
@@ -450,7 +455,8 @@ class Session(SessionStreams):
         """Let go of kept leftovers that ended by themselves."""
         if not self.record.kept or not await child.held.containment.empty(KILL_S):
             return
-        await self.commit_surely(self.record.but(kept=False, survivors=()))
+        record, closed = self.ports_closed(self.record.but(kept=False, survivors=()))
+        await self.commit_surely(record, *closed)
         self.release(child)
 
     def release(self, child: Child) -> None:

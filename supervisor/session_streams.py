@@ -21,11 +21,13 @@ from supervisor.commits import Commits
 from supervisor.keeper.client import Held, KeeperClient, KeeperError
 from supervisor.messages import OutputEnded
 from supervisor.node import Node
+from supervisor.open_ports import Place, compare
 from supervisor.output.log import OutputLog
 from supervisor.output.reader import LogReader
 from supervisor.output.tap import Tap
 from supervisor.records import Event, SessionRecord
 from supervisor.session_input import SessionInput
+from supervisor.usage import Usage
 
 __all__ = ["SessionStreams"]
 
@@ -38,6 +40,7 @@ class SessionStreams(Actor):
     `record`: what is known, replaced as a whole. `version`: +1 with each change a user can see,
     other than offsets. `reader`: the output. `input`: None where the child has none. `changes`:
     rung on every change, offsets included. `stalled`: why the pump does not read, or None.
+    `usage`: what this generation's tree uses, as last looked at; None before the first look.
     """
 
     __slots__ = (
@@ -54,6 +57,7 @@ class SessionStreams(Actor):
         "reader",
         "record",
         "stalled",
+        "usage",
         "version",
     )
 
@@ -64,6 +68,7 @@ class SessionStreams(Actor):
         self.changes = Broadcast()
         self.attachments = Attachments(self._attended)
         self.stalled: str | None = None
+        self.usage: Usage | None = None
         self.last_output_at_us = record.last_output_at_us
         self.input: SessionInput | None = None
         self.reader = self._read_log(node)
@@ -143,6 +148,29 @@ class SessionStreams(Actor):
         self.changed()
         self.later(self._node.feed.event(kind, self.record, data))
 
+    # Ports.
+
+    def see_ports(self, places: Mapping[Place, int]) -> None:
+        """Tell of the ports that opened and closed; of an end `ports_closed` tells."""
+        if self._child is None or (self.record.state.ended and not self.record.kept):
+            return
+        now_us = self._node.clock.wall_us()
+        ports, told = compare(self.record.ports, places, now_us)
+        if ports != self.record.ports:
+            self.show(self.record.but(ports=ports))
+            self.later(*(self._node.feed.event(kind, self.record, data) for kind, data in told))
+
+    def ports_closed(self, record: SessionRecord) -> tuple[SessionRecord, list[Event]]:
+        """Return a record of what nothing is left of without its ports, and what is told of them.
+
+        Kept leftovers go on listening.
+        """
+        if record.kept:
+            return record, []
+        ports, told = compare(record.ports, {}, self._node.clock.wall_us())
+        record = record.but(ports=ports)
+        return record, [self._node.feed.event(kind, record, data) for kind, data in told]
+
     # What the pump says; called on the event loop, in order.
 
     def advanced(self, next_: int, oldest: int, time_ns: int) -> None:
@@ -218,6 +246,7 @@ class SessionStreams(Actor):
             held.close()  # nobody else would: the pump does not own them yet
             raise
         self._child = Child(held, keeper, node.clock, self.tell)
+        self.usage = None
         self._attended()
         if self.orphaned:
             self._child.watch_exit()

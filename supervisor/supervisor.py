@@ -51,6 +51,7 @@ from supervisor.pruning import Pruning
 from supervisor.pump_events import PumpEvents
 from supervisor.records import By, OutcomeKind, Receipt, State, Token, Verb
 from supervisor.recovery import Recovery
+from supervisor.sampling import Sampling
 from supervisor.senses import Senses
 from supervisor.session import Session
 from supervisor.session_adoption import recover
@@ -132,6 +133,7 @@ class Supervisor(Actor):
             self._child_exited,
             self._keeper_lost,
         )
+        self.sampling = Sampling(self._node, self._sessions)
         self._pruning = Pruning(self._node, self._sessions, settings)
         self._crashes: dict[str, deque[float]] = {}
         self._begun: set[asyncio.Task[Any]] = set()
@@ -222,6 +224,7 @@ class Supervisor(Actor):
         await Recovery(node, keeper, self._add).adopt_all(loaded)
         await node.feed.commit(Change(events=(node.feed.event("node.up"),)))
         node.clock.call_later(HOUSEKEEPING_S, self._keep_house)
+        self.sampling.start()
 
     async def stop(self) -> None:
         """Leave; sessions and keeper go on, and nobody starts this daemon again."""
@@ -254,6 +257,7 @@ class Supervisor(Actor):
         if self._stopped:
             return
         self._stopped = True
+        await self.sampling.stop()
         await self._watch.bye(end=end)
         for session in self._sessions.values():
             await session.stop()

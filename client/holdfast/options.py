@@ -104,8 +104,9 @@ class ControlOptions(TypedDict, total=False):
 class ListFilters(TypedDict, total=False):
     """What `list` selects by: different fields mean and, several values of one mean or.
 
-    `label` is `key` or `key=value`, `q` a part of ID, name or command. `since` and `ended_since`
-    are RFC 3339 times.
+    `label` is `key` or `key=value`, `q` a part of ID, name or command, `port` one that the session
+    listens on. `since` and `ended_since` are RFC 3339 times. `usage` selects nothing: with it the
+    views say what each session uses.
     """
 
     state: str | list[str]
@@ -117,10 +118,12 @@ class ListFilters(TypedDict, total=False):
     name: str | list[str]
     kind: str | list[str]
     created_by: str | list[str]
+    port: int | list[int]
     q: str
     since: str
     ended_since: str
     sort: str
+    usage: bool
 
 
 class EventFilters(TypedDict, total=False):

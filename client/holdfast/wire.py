@@ -55,6 +55,7 @@ __all__ = [
     "TimeoutRequest",
     "TokenCreated",
     "TokenRequest",
+    "UsageView",
     "WaitRequest",
     "WaitResult",
     "Word",
@@ -261,12 +262,21 @@ class InputView(Answer, frozen=True, kw_only=True):
 
 
 class PortView(Answer, frozen=True, kw_only=True):
-    """A listening socket of the session's own process tree."""
+    """A listening TCP socket of the session's own process tree, and a process that holds it."""
 
     port: int
     address: str
     pid: int
-    since: datetime | None = None
+    since: datetime
+
+
+class UsageView(Answer, frozen=True, kw_only=True):
+    """What the whole tree uses: CPU time of this generation, memory now; looked at when `at`."""
+
+    cpu_seconds: float
+    memory_bytes: int
+    processes: int
+    at: datetime
 
 
 class Attachment(Answer, frozen=True, kw_only=True):
@@ -280,7 +290,7 @@ class Attachment(Answer, frozen=True, kw_only=True):
 
 
 class SessionView(Answer, frozen=True, kw_only=True):
-    """A session as users see it. `usage` and `ports` are only in the answer for a single one."""
+    """A session as users see it. `usage` is in the answer for a single one, or when asked for."""
 
     id: str
     name: str | None
@@ -323,8 +333,8 @@ class SessionView(Answer, frozen=True, kw_only=True):
     signal: str | None
     message: str
     survivors: list[int]
-    ports: list[PortView] | UnsetType = UNSET
-    usage: dict[str, Any] | UnsetType = UNSET
+    ports: list[PortView] = []
+    usage: UsageView | UnsetType = UNSET
 
 
 class SessionPage(Answer, frozen=True, kw_only=True):

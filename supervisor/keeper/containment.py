@@ -50,6 +50,13 @@ class Containment(Protocol):
     async def kill(self) -> None:
         """SIGKILL the whole tree; returns when that is under way. Raises OSError, KeeperError."""
 
+    def root(self) -> str | int:
+        """Where the members are found: the cgroup's path, or the pid they descend from.
+
+        It costs no system call and may be used on another thread, unlike `pids`. Once the shim has
+        ended, nobody descends from it.
+        """
+
     def pids(self) -> list[int]:
         """Living members, leader included."""
 
@@ -82,15 +89,13 @@ class CgroupContainment:
         """See Containment."""
         _write_kill(self.path)
 
+    def root(self) -> str | int:
+        """See Containment."""
+        return self.path
+
     def pids(self) -> list[int]:
         """See Containment."""
-        found: list[int] = []
-        for folder in tree_of(self.path):
-            # It may have been removed meanwhile; a threaded one cannot be read, and its members
-            # are those of the cgroup above.
-            with suppress(OSError), open(os.path.join(folder, "cgroup.procs"), "rb") as file:
-                found += map(int, file)
-        return list(dict.fromkeys(found))  # who moves down meanwhile is met twice
+        return cgroup_pids(self.path)
 
     async def empty(self, timeout: float) -> bool:
         """See Containment. Waits on `cgroup.events`, which changes when the last member ends."""
@@ -170,6 +175,10 @@ class ShimContainment:
             signals.pidfd_send_signal(self._shim_pidfd, signals.SIGKILL)
         await _until(lambda: exited(self._shim_pidfd), self._shim_pidfd, _ANSWER_S)
         await self._hear_of_orphans(kill=True)
+
+    def root(self) -> str | int:
+        """See Containment."""
+        return self._shim_pid
 
     def pids(self) -> list[int]:
         """See Containment. With a dead shim: those that the last kill or empty heard of."""
@@ -279,6 +288,17 @@ class ShimContainment:
                 return not self._orphans
             with suppress(ProcessLookupError):
                 await _ended_within(self._orphans[0], left_s)
+
+
+def cgroup_pids(path: str) -> list[int]:
+    """Pids in the cgroup at `path` and below; empty when it is gone."""
+    found: list[int] = []
+    for folder in tree_of(path):
+        # It may have been removed meanwhile; a threaded one cannot be read, and its members
+        # are those of the cgroup above.
+        with suppress(OSError), open(os.path.join(folder, "cgroup.procs"), "rb") as file:
+            found += map(int, file)
+    return list(dict.fromkeys(found))  # who moves down meanwhile is met twice
 
 
 async def _ended_within(pid: int, timeout_s: float) -> None:
