@@ -1,4 +1,4 @@
-"""`python -m bench [W1 ... W8] [--quick] [--json]`: floor, ours, ratio, target, met or not."""
+"""`python -m bench [W1 ... W9] [--quick] [--json]`: floor, ours, ratio, target, met or not."""
 
 from __future__ import annotations
 
@@ -23,13 +23,14 @@ _WORKLOADS: Final = {
     "W6": "bench.w6_replay",
     "W7": "bench.w7_sigkill",
     "W8": "bench.w8_waits",
+    "W9": "bench.w9_sampling",
 }
 
 
 def main() -> int:
     """Measure what is asked for and print it; returns 0, since a benchmark is not a test."""
     parser = argparse.ArgumentParser(prog="bench")
-    parser.add_argument("workloads", nargs="*", metavar="W", help="W1 to W8; all when none")
+    parser.add_argument("workloads", nargs="*", metavar="W", help="W1 to W9; all when none")
     parser.add_argument("--quick", action="store_true", help="a minute, with fewer rounds")
     parser.add_argument("--json", action="store_true", help="print JSON lines")
     asked = parser.parse_args()

@@ -26,7 +26,7 @@ from supervisor.usage import Used, used_by
 
 __all__ = ["REFRESH_S", "Look", "Root", "Sampler", "look_at", "members_of"]
 
-REFRESH_S = 30.0
+REFRESH_S = 120.0
 
 Root = str | int
 """Where a tree is found: the path of its cgroup, or the pid whose descendants its members are."""

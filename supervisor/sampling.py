@@ -5,8 +5,9 @@ Rules
   session that it concerns; usage only moves numbers and is noted past it.
 - Ports are always watched, so that their events are complete. Usage costs a visit of every process
   and is taken only while somebody asked for it within `WATCHED_S`.
-- After a look that took so much CPU time, as much passes as makes it `SHARE` of a core: what it
-  costs is bounded whatever the number of sessions, and with very many it is done less often.
+- After a look that took so much CPU time, as much time passes as makes it `SHARE` of a core: what
+  it costs is bounded whatever the number of sessions, and with very many it is done less often.
+  2 % are promised; the rest is what the event loop does with the answers.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from supervisor.usage import counted
 __all__ = ["INTERVAL_S", "PATIENCE_S", "SHARE", "WATCHED_S", "Sampling"]
 
 INTERVAL_S = 1.0
-SHARE = 0.02
+SHARE = 0.0125
 WATCHED_S = 60.0
 PATIENCE_S = 2.0
 

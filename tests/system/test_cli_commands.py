@@ -296,7 +296,7 @@ def test_ls_shows_escapes_and_filters(hold: Hold) -> None:
     table = hold.out("ls")
     assert "\x1b" not in table
     assert table.splitlines()[0].split() == [
-        "NAME", "ID", "STATE", "UP/ENDED", "LAST-OUTPUT", "NODE", "COMMAND",
+        "NAME", "ID", "STATE", "UP/ENDED", "PORTS", "CPU", "MEM", "LAST-OUTPUT", "NODE", "COMMAND",
     ]  # fmt: skip
     assert "\\e]0;x\\x07" in table.splitlines()[1]
     assert "exited 3" in table.splitlines()[2]

@@ -31,6 +31,7 @@ MODULES = {
     "start": "start",
     "run": "run",
     "ls": "ls",
+    "top": "top",
     "attach": "attach",
     "logs": "logs",
     "send": "send",

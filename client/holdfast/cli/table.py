@@ -12,8 +12,9 @@ import unicodedata
 from collections.abc import Sequence
 from datetime import datetime
 
-__all__ = ["age", "escaped", "render", "width"]
+__all__ = ["age", "amount", "cpu_time", "escaped", "render", "width"]
 
+KIB = 1024
 MINUTE_S, HOUR_S, DAY_S = 60, 3600, 86400
 SHORT_ESCAPES = {"\n": "\\n", "\r": "\\r", "\t": "\\t", "\x1b": "\\e"}
 
@@ -96,3 +97,29 @@ def age(since: str | None, now: datetime) -> str:
     if seconds < 2 * DAY_S:
         return f"{seconds // HOUR_S}h"
     return f"{seconds // DAY_S}d"
+
+
+def amount(bytes_: int | None) -> str:
+    """Bytes in three digits or less: `512B`, `1.5K`, `23M`, `4.0G`; `-` for unknown."""
+    if bytes_ is None:
+        return "-"
+    if bytes_ < KIB:
+        return f"{bytes_}B"
+    value, unit = float(bytes_), ""
+    for unit in "KMGTP":  # noqa: B007  (the unit that fits is used below)
+        value /= KIB
+        if value < 999.5:  # noqa: PLR2004  (it would be shown as 1000)
+            break
+    return f"{value:.1f}{unit}" if value < 9.95 else f"{value:.0f}{unit}"  # noqa: PLR2004  (as 10.0)
+
+
+def cpu_time(seconds: float | None) -> str:
+    """CPU time: `0.42s`, `12s`, `3m20s`, `5h07m`; `-` for unknown."""
+    if seconds is None:
+        return "-"
+    if seconds < MINUTE_S:
+        return f"{seconds:.2f}s" if seconds < 10 else f"{seconds:.0f}s"  # noqa: PLR2004  (digits)
+    whole = int(seconds)
+    if whole < HOUR_S:
+        return f"{whole // MINUTE_S}m{whole % MINUTE_S:02d}s"
+    return f"{whole // HOUR_S}h{whole % HOUR_S // MINUTE_S:02d}m"

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from holdfast.cli.table import age, escaped, render, width
+from holdfast.cli.table import age, amount, cpu_time, escaped, render, width
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
@@ -59,3 +59,22 @@ def test_an_age_has_one_unit(seconds: int, shown: str) -> None:
 
 def test_no_time_is_a_dash() -> None:
     assert age(None, NOW) == "-"
+
+
+@pytest.mark.parametrize(
+    ("bytes_", "shown"),
+    [
+        (None, "-"), (0, "0B"), (1023, "1023B"), (1024, "1.0K"), (10_189, "10K"),
+        (1023 * 1024, "1.0M"), (23 << 20, "23M"), (5 << 30, "5.0G"),
+    ],
+)  # fmt: skip
+def test_an_amount_of_bytes_is_short(bytes_: int | None, shown: str) -> None:
+    assert amount(bytes_) == shown
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"),
+    [(None, "-"), (0.4211, "0.42s"), (12.3, "12s"), (200, "3m20s"), (18_420, "5h07m")],
+)
+def test_cpu_time_is_short(seconds: float | None, shown: str) -> None:
+    assert cpu_time(seconds) == shown

@@ -8,6 +8,7 @@ import click
 
 from holdfast.cli.invocation import Invocation
 from holdfast.cli.spec import body_of, restart_option, spec_options
+from holdfast.cli.stable_port import give_port, port_option
 
 __all__ = ["foreground", "run_command"]
 
@@ -19,6 +20,7 @@ __all__ = ["foreground", "run_command"]
 @click.option("--yield", "yield_s", type=click.FloatRange(min=0), metavar="S",
               help="Leave it running after S seconds: exit 75, and its ID on stderr.")  # fmt: skip
 @restart_option
+@port_option
 @spec_options
 @click.pass_obj
 def run_command(
@@ -62,6 +64,7 @@ def foreground(
         # No byte goes that was not taken; a terminal's output is for eyes, and never waits.
         fields["output"] = {"on_full": "block"}
     body = body_of(invocation, command, given, **fields)
+    give_port(connection, body, given.get("port"))
     session = connection.call("POST", "/v1/sessions", body=body, repeatable=True)["session"]
     connection.close()
     how = Join(

@@ -21,6 +21,7 @@ from holdfast.cli.failure import say
 from holdfast.cli.invocation import Invocation
 from holdfast.cli.resolve import path_of
 from holdfast.cli.spec import body_of, restart_option, spec_options
+from holdfast.cli.stable_port import give_port, port_option
 from holdfast.cli.table import escaped
 from holdfast.errors import HoldfastError
 
@@ -52,6 +53,7 @@ DETACHED_SIZE = {"rows": 40, "cols": 160}
     help="As `hold wait --for`.",
 )
 @restart_option
+@port_option
 @spec_options
 @json_option
 @click.pass_obj
@@ -71,6 +73,7 @@ def start_command(
     if tty and given["size"] is None:
         given["size"] = DETACHED_SIZE
     body = body_of(invocation, command, given, kind="start", tty=tty, stdin=stdin)
+    give_port(connection, body, given["port"])
     if ready is not None:
         body["ready"] = ready
     created = connection.call("POST", "/v1/sessions", body=body, repeatable=True)
