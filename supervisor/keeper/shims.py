@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from supervisor.keeper.wire import Message
 
 IDLE = 8
-"""Enough for commands that follow each other, and for a few at a time: a megabyte each."""
+"""Enough for commands that follow each other, and for a few at a time: 1.7 MB each."""
 _ANSWERS_S = 1.0
 """The keeper serves nobody while a shim starts a leader, so it waits no longer than this, twice."""
 
